@@ -1,0 +1,1 @@
+"""What runs in a hospital: a thin relay, and the custodian behind it."""

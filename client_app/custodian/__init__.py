@@ -1,0 +1,1 @@
+"""The trusted side of a hospital: it alone holds data, noise, budget, policy and keys."""

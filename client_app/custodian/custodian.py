@@ -1,0 +1,151 @@
+"""The custodian: answers a few typed requests, and checks before it computes.
+
+The order: is it allowed by the policy, is the model sound, is the round unspent (charged on disk), then
+train, then is the result sound, and only then release it.
+"""
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from client_app.custodian.policy import Facts, decide
+from client_app.custodian.state import StudyState
+from client_app.data.cohort import load_cohort
+from client_app.site import SiteConfig
+from client_app.training.batches import Patients
+from client_app.training.local_round import LocalTraining
+from federation.errors import DataError, MessageError, RefusedError, WardroundError
+from federation.messages import (
+    DescribeReply,
+    DescribeRequest,
+    RefusalReply,
+    Reply,
+    Request,
+    TrainReply,
+    TrainRequest,
+)
+from federation.models import build_network
+from federation.promise import epsilon_after
+from federation.study import Study
+from federation.tasks import Cohort
+
+log = logging.getLogger("wardround.custodian")
+
+# Cohort sizes are told in steps of this many patients, so that one patient more or less seldom shows.
+_DECLARED_STEP = 10
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A study that is warm at this site: data and network in memory."""
+
+    study: Study
+    cohort: Cohort
+    declared_patients: int
+    training: LocalTraining
+
+
+class Custodian:
+    """One hospital's custodian.
+
+    Args:
+        config: the hospital's own settings.
+        folder: where it keeps what must outlive the process.
+        secret: the source of its noise and sampling.
+    """
+
+    def __init__(self, config: SiteConfig, folder: Path, secret: bytes) -> None:
+        self._config = config
+        self._folder = folder
+        self._secret = secret
+        self._opened: _Opened | None = None
+
+    def handle(self, request: Request) -> Reply:
+        """Answer ``request``.
+
+        A rule's refusal is answered with its reason. Of any other failure only the kind is told, since its
+        text may speak of patients or paths; the site's log has it all under the reply's reference.
+        """
+        try:
+            return self._answer(request)
+        except RefusedError as refusal:
+            return self._refusal("refused", refusal.rule, str(refusal))
+        except WardroundError as error:
+            return self._refusal("failed", type(error).__name__, "the site's log says why")
+        except Exception as error:
+            return self._refusal("failed", f"unexpected-{type(error).__name__}", "the site's log says why")
+
+    def _refusal(self, kind: Literal["refused", "failed"], rule: str, reason: str) -> RefusalReply:
+        reference = uuid.uuid4().hex[:12]
+        log.warning("%s: %s by %s, reference %s", self._config.name, kind, rule, reference, exc_info=True)
+        return RefusalReply(site=self._config.name, kind=kind, rule=rule, reason=reason, reference=reference)
+
+    def _answer(self, request: Request) -> Reply:
+        opened = self._open(request.study)
+        match request:
+            case DescribeRequest():
+                return DescribeReply(
+                    site=self._config.name,
+                    declared_patients=opened.declared_patients,
+                    description=opened.cohort.description,
+                )
+            case TrainRequest():
+                return self._train(opened, request)
+
+    def _open(self, study: Study) -> _Opened:
+        """Load what the study needs, once, and ask the policy, every time."""
+        if self._opened is None or self._opened.study.id != study.id:
+            cohort = load_cohort(self._config.data, study.task)
+            self._check(study, cohort)
+            declared = max(
+                _DECLARED_STEP, round(cohort.train.patient_count / _DECLARED_STEP) * _DECLARED_STEP
+            )
+            self._opened = _Opened(
+                study=study,
+                cohort=cohort,
+                declared_patients=declared,
+                training=LocalTraining(
+                    study=study,
+                    network=build_network(study.model, study.task),
+                    patients=Patients(cohort.train),
+                    expected_patients=declared,
+                    secret=self._secret,
+                ),
+            )
+        self._check(study, self._opened.cohort)
+        return self._opened
+
+    def _check(self, study: Study, cohort: Cohort) -> None:
+        facts = Facts(
+            site=self._config.name,
+            today=datetime.now(UTC).date(),
+            patients=cohort.train.patient_count,
+            classes=len(np.unique(cohort.train.targets)),
+        )
+        decision = decide(self._config.policy, study, facts)
+        if not decision.allowed:
+            raise RefusedError(decision.rule, decision.reason)
+
+    def _train(self, opened: _Opened, request: TrainRequest) -> TrainReply:
+        study = opened.study
+        if not np.isfinite(request.parameters).all():
+            raise MessageError("the model received has parameters that are not finite; nothing was trained")
+        state = StudyState(self._folder, study)
+        optimizer_state = state.optimizer
+        progress = state.burn(request.round)
+        trained = opened.training.run(request.round, request.parameters, optimizer_state)
+        if not np.isfinite(trained.update).all():
+            raise DataError("training left parameters that are not finite; lower training.learning_rate")
+        state.remember(trained.optimizer_state)
+        return TrainReply(
+            site=self._config.name,
+            round=request.round,
+            steps=progress.steps,
+            epsilon=epsilon_after(study, progress.steps),
+            parameters=trained.update,
+        )

@@ -1,0 +1,99 @@
+"""What a custodian remembers of a study, in the site's folder, on disk before anything leaves.
+
+<site folder>/secret                     the source of all noise and sampling
+<site folder>/studies/<study id>/progress.json
+<site folder>/studies/<study id>/optimizer.safetensors
+"""
+
+import os
+from pathlib import Path
+
+from client_app.training.stream import SECRET_BYTES
+from federation.errors import DataError, RefusedError
+from federation.files import write_whole
+from federation.schema import Frozen, validated
+from federation.study import Study
+
+
+class Progress(Frozen):
+    """How far a study has come at this site.
+
+    Attributes:
+        burnt_round: the last round whose noise may have been used; it never comes again.
+        steps: optimiser steps charged so far, whether or not they came to an end.
+    """
+
+    burnt_round: int = 0
+    steps: int = 0
+
+
+class StudyState:
+    """The memory of one study at one site."""
+
+    def __init__(self, site_folder: Path, study: Study) -> None:
+        self._folder = site_folder / "studies" / study.id
+        self._study = study
+
+    @property
+    def progress(self) -> Progress:
+        """As it stands on disk.
+
+        Raises:
+            DataError: it cannot be read; then nothing may be trained.
+        """
+        path = self._folder / "progress.json"
+        if not path.exists():
+            return Progress()
+        try:
+            return Progress.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}); restore it, or end the study here") from error
+
+    @property
+    def optimizer(self) -> bytes | None:
+        """What the optimiser remembered after the last finished round."""
+        path = self._folder / "optimizer.safetensors"
+        return path.read_bytes() if path.exists() else None
+
+    def burn(self, round_number: int) -> Progress:
+        """Charge a round before it is trained, so that a crash can only overstate the cost.
+
+        Raises:
+            RefusedError: its noise may have been used already, or the study has no steps left.
+        """
+        before = self.progress
+        if round_number <= before.burnt_round:
+            raise RefusedError("round-burnt", f"round {round_number} was begun before; ask for a later one")
+        steps = before.steps + self._study.training.steps
+        if steps > self._study.total_steps:
+            raise RefusedError("steps-exhausted", f"the study has {self._study.total_steps} steps, all used")
+        after = validated(Progress, {"burnt_round": round_number, "steps": steps}, "progress")
+        write_whole(self._folder / "progress.json", after.model_dump_json().encode())
+        return after
+
+    def remember(self, optimizer_state: bytes) -> None:
+        """Keep what the optimiser learnt in a finished round."""
+        write_whole(self._folder / "optimizer.safetensors", optimizer_state)
+
+
+def site_secret(site_folder: Path) -> bytes:
+    """The site's secret; drawn from the operating system the first time, mode 0600.
+
+    Raises:
+        DataError: the file is there but is no secret.
+    """
+    path = site_folder / "secret"
+    site_folder.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        secret = path.read_bytes()
+        if len(secret) != SECRET_BYTES:
+            raise DataError(f"{path} holds {len(secret)} bytes, not {SECRET_BYTES}; restore it") from None
+        return secret
+    with os.fdopen(descriptor, "wb") as file:
+        secret = os.urandom(SECRET_BYTES)
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    return secret

@@ -1,0 +1,1 @@
+"""From a hospital's data to patients' tensors."""

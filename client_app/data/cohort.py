@@ -1,0 +1,35 @@
+"""The patients of a hospital for one task."""
+
+from client_app.site import SimulatedData
+from federation.errors import DataError
+from federation.study import TaskSpec
+from federation.tasks import Cohort, Examples, load_task, pool
+
+
+def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
+    """The training and test patients; with several parts, all of theirs together.
+
+    Raises:
+        DataError: the task has no such data, or they do not have the shape that the study expects.
+    """
+    task = load_task(spec.package, spec.options)
+    cohorts = [task.cohort(part, data.of) for part in data.parts]
+    cohort = Cohort(
+        description=", ".join(cohort.description for cohort in cohorts),
+        train=pool([cohort.train for cohort in cohorts]),
+        test=pool([cohort.test for cohort in cohorts]),
+    )
+    for examples in (cohort.train, cohort.test):
+        _check_shape(examples, spec)
+    return cohort
+
+
+def _check_shape(examples: Examples, spec: TaskSpec) -> None:
+    expected = (spec.channels, *spec.image_size)
+    if examples.images.shape[1:] != expected:
+        raise DataError(
+            f"task {spec.name} gives images of {list(examples.images.shape[1:])}, the study expects "
+            f"{list(expected)}; mend task.channels and task.image_size"
+        )
+    if len(examples) and not 0 <= examples.targets.min() <= examples.targets.max() < len(spec.classes):
+        raise DataError(f"task {spec.name} has targets outside its {len(spec.classes)} classes")

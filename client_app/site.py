@@ -1,0 +1,69 @@
+"""A hospital's own settings: where its data is and what it allows.
+
+They belong to the hospital. The coordinator never sends or sees them, and no study can change them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from omegaconf import OmegaConf
+from pydantic import Field
+
+from federation.config import FederationSpec
+from federation.errors import ConfigError
+from federation.schema import Frozen, validated
+from federation.study import Name, PrivacyMode
+
+
+class SimulatedData(Frozen):
+    """The hospital is one or several of the parts that a task's public data falls into.
+
+    Attributes:
+        parts: which ones, counted from 0.
+        of: how many there are.
+    """
+
+    parts: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    of: Annotated[int, Field(ge=1)]
+
+
+class Policy(Frozen):
+    """What the hospital allows; anything it does not name is refused.
+
+    Attributes:
+        tasks: the tasks that may be trained.
+        privacy_modes: the promises to patients that are good enough.
+        maximum_epsilon: the most that one study may cost a patient.
+        maximum_delta: the largest δ that ε may be stated at.
+        minimum_patients: fewer training patients than this, and the hospital stays out.
+    """
+
+    tasks: tuple[Name, ...]
+    privacy_modes: tuple[PrivacyMode, ...]
+    maximum_epsilon: Annotated[float, Field(gt=0)]
+    maximum_delta: Annotated[float, Field(gt=0, lt=1)]
+    minimum_patients: Annotated[int, Field(ge=1)]
+
+
+class SiteConfig(Frozen):
+    """One hospital."""
+
+    name: Name
+    data: SimulatedData
+    policy: Policy
+
+
+def simulated_site(federation: FederationSpec, template: Mapping[str, Any], name: str) -> SiteConfig:
+    """Hospital ``name`` of a simulated federation: the template, changed by what the federation says of it.
+
+    Where neither says which data it has, the first hospital has the first part, and so on.
+
+    Raises:
+        ConfigError: there is no such hospital, or its settings are wrong.
+    """
+    if name not in federation.sites:
+        raise ConfigError(f"site={name!r} is not in federation {federation.name}: {list(federation.sites)}")
+    names = list(federation.sites)
+    share = {"data": {"parts": [names.index(name)], "of": len(names)}}
+    merged = OmegaConf.merge(share, dict(template), federation.sites[name], {"name": name})
+    return validated(SiteConfig, OmegaConf.to_container(merged), f"site {name}")

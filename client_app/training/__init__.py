@@ -1,0 +1,1 @@
+"""Learning from a hospital's patients under differential privacy."""

@@ -1,0 +1,102 @@
+"""One round of training at a site: DP-SGD, or SGD where the study promises no privacy.
+
+Abadi et al. 2016 (1607.00133), Algorithm 1, with the patient as the unit: each step samples patients, sums
+their clipped gradients, adds Gaussian noise and divides by the expected number of patients. A step without
+patients is noise alone.
+
+Guarantee: the steps of a whole study together satisfy (ε, δ) for unit = patient, adjacency = add or remove
+one patient, as ``federation.accounting`` composes (noise multiplier, sampling rate, steps). Assumption: no
+two releases share a (round, step) of one study under one secret; the custodian burns round numbers for that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from client_app.training.batches import Patients, sample_patients
+from client_app.training.gradients import PatientGradients
+from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
+from client_app.training.stream import Stream
+from federation.messages import Parameters
+from federation.models import get_parameters, layout_of, set_parameters
+from federation.promise import noise_multiplier
+from federation.study import Study
+
+
+@dataclass(frozen=True)
+class LocalRound:
+    """What a round gives.
+
+    Attributes:
+        update: the change of the trainable parameters, float32 ``[trainable]``.
+        optimizer_state: what the optimiser remembers, for the next round.
+    """
+
+    update: Parameters
+    optimizer_state: bytes
+
+
+class LocalTraining:
+    """A site's training for one study; network and patients stay in memory between rounds.
+
+    Args:
+        study: what to do.
+        network: the study's network; its parameters are overwritten each round.
+        patients: the site's training patients.
+        expected_patients: the public cohort size that stands in the denominator.
+        secret: the site's secret, source of noise and sampling.
+    """
+
+    def __init__(
+        self, study: Study, network: nn.Module, patients: Patients, expected_patients: int, secret: bytes
+    ) -> None:
+        self._study = study
+        self._network = network
+        self._patients = patients
+        self._expected = study.privacy.sampling_rate * expected_patients
+        self._secret = secret
+        self._noise = noise_multiplier(study)
+        self._mask = layout_of(network).mask
+        self._gradients = PatientGradients(network, study.privacy.clipping_norm, study.training.class_weights)
+
+    def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
+        """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
+        set_parameters(self._network, start)
+        trained = self._gradients.parameters
+        anchor = [p.detach().clone() for p in trained]
+        optimizer = make_optimizer(self._study.training, trained)
+        if optimizer_state is not None:
+            unpack_state(optimizer, optimizer_state)
+        for step in range(self._study.training.steps):
+            self._step(optimizer, anchor, (self._study.id, round_number, step))
+        update = (get_parameters(self._network) - start)[self._mask]
+        return LocalRound(update=update, optimizer_state=pack_state(optimizer))
+
+    def _step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        anchor: list[torch.Tensor],
+        address: tuple[str, int, int],
+    ) -> None:
+        rate = self._study.privacy.sampling_rate
+        chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
+        totals = self._gradients.total(self._patients.batches(chosen, self._gradients.images_at_once))
+        noise = self._noise_like(totals, Stream(self._secret, *address, "noise"))
+        pull = self._study.strategy.proximal or 0.0
+        for p, total, drawn, start in zip(self._gradients.parameters, totals, noise, anchor, strict=True):
+            p.grad = (total + drawn) / self._expected + pull * (p.detach() - start)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _noise_like(self, totals: list[torch.Tensor], stream: Stream) -> list[torch.Tensor]:
+        if self._noise is None or self._study.privacy.clipping_norm is None:
+            return [torch.zeros_like(total) for total in totals]
+        deviation = self._noise * self._study.privacy.clipping_norm
+        draws = stream.normal(sum(total.numel() for total in totals)) * deviation
+        pieces = np.split(draws, np.cumsum([total.numel() for total in totals])[:-1])
+        return [
+            torch.from_numpy(piece).to(total.dtype).view_as(total)
+            for piece, total in zip(pieces, totals, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""The contract that coordinator and hospitals share: pure functions and typed records."""

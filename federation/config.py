@@ -1,0 +1,141 @@
+"""Compose a run from ``conf/`` with Hydra and validate it once.
+
+``./scripts/simulate study=nodule_ct privacy.epsilon=3`` and ``flwr run . --run-config 'study="nodule_ct"
+overrides="privacy.epsilon=3"'`` both end here, and mean the same.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
+
+from federation.errors import ConfigError
+from federation.schema import Frozen, nearest, validated
+from federation.study import Name, Study
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+class FederationSpec(Frozen):
+    """Which hospitals take part.
+
+    Attributes:
+        sites: their names; each with settings that differ from ``conf/site`` (simulation only).
+        deadline: seconds a hospital has to answer one request.
+        patience: seconds to wait at the start until every hospital has come.
+    """
+
+    name: Name
+    sites: dict[Name, dict[str, Any]]
+    deadline: Annotated[float, Field(gt=0)] = 600.0
+    patience: Annotated[float, Field(gt=0)] = 120.0
+
+
+class RunOptions(Frozen):
+    """How a study is run, which changes nothing of what it computes.
+
+    Attributes:
+        engine: ``inline`` runs server and sites in one process.
+        run_dir: where the run's folder goes; by default ``runs/<UTC time>-<study>``.
+        seed: simulation only: noise and sampling follow from it, so that a run can be repeated bit by bit.
+            Without it they follow from each site's own secret.
+        compare: also train every site alone and all patients pooled (simulation only).
+        progress: ``auto`` draws where there is a terminal, ``plain`` prints lines, ``quiet`` only the result.
+    """
+
+    engine: Literal["inline"] = "inline"
+    run_dir: str | None = None
+    seed: int | None = None
+    compare: bool = True
+    progress: Literal["auto", "plain", "quiet"] = "auto"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A composed and validated run.
+
+    Attributes:
+        study: what is computed.
+        federation: who takes part.
+        options: how it is run.
+        site: the settings that simulated hospitals start from. Only the hospitals' side reads them.
+    """
+
+    study: Study
+    federation: FederationSpec
+    options: RunOptions
+    site: Mapping[str, Any]
+
+
+def compose_run(overrides: Sequence[str] = ()) -> RunConfig:
+    """The run that ``overrides`` describe, e.g. ``["study=nodule_ct", "privacy.epsilon=3"]``.
+
+    Raises:
+        ConfigError: a key or a choice does not exist (with the nearest one that does), or a value is wrong.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        values = _composed(overrides)
+    parts = set(Study.model_fields) - {"participants"}
+    federation = validated(FederationSpec, values.pop("federation"), "federation")
+    study = {key: values.pop(key) for key in parts & set(values)}
+    site = values.pop("site")
+    return RunConfig(
+        study=validated(Study, {**study, "participants": tuple(federation.sites)}, ""),
+        federation=federation,
+        options=validated(RunOptions, values, ""),
+        site=cast(Mapping[str, Any], site),
+    )
+
+
+def run_folder(run: RunConfig, otherwise: str) -> Path:
+    """The run's folder: the one it was told, or ``otherwise`` below ``runs``."""
+    return Path(run.options.run_dir or Path("runs") / otherwise).absolute()
+
+
+def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The composed configuration as plain values."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        choices = [o.input_line for o in parsed if o.key_or_group in _groups() and o.input_line is not None]
+        for override in parsed:
+            if override.key_or_group in _groups():
+                _check_choice(override.key_or_group, str(override.value()))
+        known = compose("config", overrides=choices)
+        for override in parsed:
+            if override.key_or_group not in _groups() and not override.is_add():
+                _check_key(override.key_or_group, known)
+        config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"configuration {list(overrides)}: {error}") from error
+    return cast(dict[str, Any], config)
+
+
+def _groups() -> set[str]:
+    return {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+
+
+def _check_choice(group: str, choice: str) -> None:
+    choices = [file.stem for file in (CONF / group).glob("*.yaml")]
+    if choice not in choices:
+        raise ConfigError(f"{group}={choice!r} does not exist in conf/{group}; {nearest(choice, choices)}")
+
+
+def _check_key(key: str, config: DictConfig) -> None:
+    values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+    keys = list(_dotted(values))
+    if key not in keys:
+        raise ConfigError(f"{key} is not a setting; {nearest(key, keys)}")
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")

@@ -1,0 +1,63 @@
+"""The one tree of errors.
+
+WardroundError
+├── ConfigError        a configuration is misspelt, out of range or contradicts itself
+├── DataError          patients' or public data cannot be used as they are
+├── PrivacyError       a privacy guarantee cannot be given as asked
+├── MessageError       a record from the other side is not what the contract says
+├── RefusedError       a hospital says no, and by which rule
+├── RunError           a run cannot go on
+│   ├── MembershipError    a participant is unknown or did not come
+│   └── QuorumError        too few hospitals returned a valid update
+└── StorageError       the disk did not take a file; the old file is still whole
+
+Every message names the thing, its value, and what to do about it.
+"""
+
+
+class WardroundError(Exception):
+    """Anything Wardround refuses or cannot do; the text is meant for the person who asked."""
+
+
+class ConfigError(WardroundError):
+    """A configuration is misspelt, out of range or contradicts itself."""
+
+
+class DataError(WardroundError):
+    """Patients' or public data cannot be used as they are."""
+
+
+class PrivacyError(WardroundError):
+    """A privacy guarantee cannot be given as asked."""
+
+
+class MessageError(WardroundError):
+    """A record from the other side is not what the contract says."""
+
+
+class RefusedError(WardroundError):
+    """A hospital says no.
+
+    Attributes:
+        rule: the short identifier of the rule that decided, e.g. ``"cohort-too-small"``.
+    """
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
+
+class RunError(WardroundError):
+    """A run cannot go on."""
+
+
+class MembershipError(RunError):
+    """A participant is unknown, or did not come before the deadline."""
+
+
+class QuorumError(RunError):
+    """Too few hospitals returned a valid update in a round."""
+
+
+class StorageError(WardroundError):
+    """The disk did not take a file; what was there before is still whole."""

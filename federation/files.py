@@ -1,0 +1,63 @@
+"""Write a file whole or not at all; the one place of the contract that touches a disk."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from federation.errors import StorageError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``, durably: after a crash the old file or the new one is there.
+
+    Raises:
+        StorageError: the disk did not take it; the old file is untouched and no scrap is left.
+    """
+    scrap: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            scrap = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scrap.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if scrap is not None:
+            scrap.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} could not be written ({error.strerror}); free space and run again"
+        ) from error
+
+
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: ``$WARDROUND_CACHE``, or ``~/.cache/wardround``."""
+    return Path(os.environ.get("WARDROUND_CACHE") or Path.home() / ".cache" / "wardround")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append ``line`` to a journal.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be extended ({error.strerror}); free space, run again"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

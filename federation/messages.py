@@ -1,0 +1,163 @@
+"""What travels between coordinator and hospitals: typed records, and nothing that is not one.
+
+A record is JSON beside at most one flat float32 array, the parameters of a model. In a Flower message it is a
+``RecordDict`` with the configuration record ``record`` (keys ``kind`` and ``json``) and, where there is an
+array, the array record ``arrays`` with the one array ``parameters``.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+from federation.errors import ConfigError, MessageError
+from federation.schema import Frozen, validated
+from federation.study import Name, Study
+
+Parameters = NDArray[np.float32]
+
+
+class Record(Frozen):
+    """Base of all records; ``parameters`` is the flat array where the kind of record has one.
+
+    Attributes:
+        has_parameters: whether this kind carries an array.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    has_parameters: ClassVar[bool] = False
+
+
+class DescribeRequest(Record):
+    """Who are you, and will you take part in this study?"""
+
+    study: Study
+
+
+class DescribeReply(Record):
+    """A site that is willing to take part.
+
+    Attributes:
+        site: its name.
+        declared_patients: its public cohort size, coarse on purpose; the weight of its updates.
+        description: what sets its data apart, as the site wants it known.
+    """
+
+    site: Name
+    declared_patients: Annotated[int, Field(ge=1)]
+    description: str = ""
+
+
+class TrainRequest(Record):
+    """Train on this model; ``parameters`` are all of its parameters, float32 ``[all]``."""
+
+    has_parameters: ClassVar[bool] = True
+    study: Study
+    round: Annotated[int, Field(ge=1)]
+    parameters: Parameters
+
+
+class TrainReply(Record):
+    """What a round of training released.
+
+    Attributes:
+        site: its name.
+        round: the round asked for.
+        steps: optimiser steps run in this study so far.
+        epsilon: what these steps have cost each patient at the study's δ; None without privacy.
+        parameters: the change of the trainable parameters, float32 ``[trainable]``.
+    """
+
+    has_parameters: ClassVar[bool] = True
+    site: Name
+    round: int
+    steps: int
+    epsilon: float | None
+    parameters: Parameters
+
+
+class RefusalReply(Record):
+    """A site says no.
+
+    Attributes:
+        site: its name; empty where not even its custodian was reached.
+        kind: ``refused`` by a rule of the site, or ``failed`` on its way.
+        rule: which rule, or which kind of failure.
+        reason: what the site is willing to say about it.
+        reference: finds the full story in the site's own log.
+    """
+
+    site: str
+    kind: Literal["refused", "failed"]
+    rule: str
+    reason: str
+    reference: str
+
+
+Request = DescribeRequest | TrainRequest
+Reply = DescribeReply | TrainReply | RefusalReply
+
+_KINDS: dict[str, type[Record]] = {
+    kind.__name__: kind for kind in (DescribeRequest, DescribeReply, TrainRequest, TrainReply, RefusalReply)
+}
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """The names inside a Flower ``RecordDict``."""
+
+    record: str = "record"
+    arrays: str = "arrays"
+    parameters: str = "parameters"
+
+
+WIRE = _Wire()
+
+
+def to_content(record: Record) -> RecordDict:
+    """``record`` as the content of a Flower message."""
+    fields = record.model_dump_json(exclude={"parameters"} if record.has_parameters else None)
+    content = RecordDict({WIRE.record: ConfigRecord({"kind": type(record).__name__, "json": fields})})
+    if record.has_parameters:
+        array = np.ascontiguousarray(getattr(record, "parameters"), dtype=np.float32)  # noqa: B009
+        content[WIRE.arrays] = ArrayRecord({WIRE.parameters: Array(array)})
+    return content
+
+
+def from_content(content: RecordDict) -> Record:
+    """The record in the content of a Flower message.
+
+    Raises:
+        MessageError: it is not one of the records of this module, whole and alone.
+    """
+    config = content.config_records.get(WIRE.record)
+    kind = _KINDS.get(str(config.get("kind"))) if config is not None else None
+    if config is None or kind is None:
+        raise MessageError(f"a message with records {sorted(content)} is not one of {sorted(_KINDS)}")
+    expected = {WIRE.record, WIRE.arrays} if kind.has_parameters else {WIRE.record}
+    if set(content) != expected or set(config) != {"kind", "json"}:
+        raise MessageError(f"a {kind.__name__} with records {sorted(content)}; it has {sorted(expected)}")
+    try:
+        fields = json.loads(str(config["json"]))
+        if kind.has_parameters:
+            fields["parameters"] = _parameters(content.array_records[WIRE.arrays])
+        return validated(kind, fields, kind.__name__)
+    except (ConfigError, ValueError, TypeError) as error:
+        raise MessageError(f"a {kind.__name__} is malformed: {error}") from error
+
+
+def _parameters(arrays: ArrayRecord) -> Parameters:
+    """The one flat array; as bytes on the wire it is never a pickle."""
+    if list(arrays) != [WIRE.parameters]:
+        raise MessageError(f"arrays named {sorted(arrays)}; there is one, {WIRE.parameters!r}")
+    array = arrays[WIRE.parameters]
+    if array.stype != "numpy.ndarray":
+        raise MessageError(f"an array serialised as {array.stype!r}; only 'numpy.ndarray' is read")
+    values = array.numpy()
+    if values.dtype != np.float32 or values.ndim != 1:
+        raise MessageError(f"parameters of {values.dtype}{list(values.shape)}; they are float32 [parameters]")
+    return values

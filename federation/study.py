@@ -1,0 +1,234 @@
+"""A study: everything that decides what is computed on patients' data, and nothing else.
+
+Its canonical JSON has a SHA-256, the *study id*. Hospitals approve study ids, so two studies that differ in
+anything that touches a patient differ in their id, and two spellings of one study share it.
+"""
+
+import hashlib
+import json
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from federation.schema import Frozen
+from federation.tasks import Option
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+Argument = Option | tuple[Option | dict[str, Option], ...]
+PrivacyMode = Literal["none", "local"]
+Trainable = Literal["all", "norm_and_head", "head"]
+
+
+class StratumSpec(Frozen):
+    """A harder part of the test images that always stands beside the whole: low < covariate <= high."""
+
+    label: str
+    covariate: Name
+    low: float
+    high: float
+
+
+class TaskSpec(Frozen):
+    """What is predicted, from what.
+
+    Attributes:
+        package: the installed folder that knows the data; see ``federation.tasks``.
+        classes: the names of the classes, the healthy one first.
+        channels: channels of an image.
+        image_size: height and width in pixels.
+        options: handed to the task as they are.
+        baseline: a covariate whose size alone is the trivial classifier.
+        stratum: a harder part of the test images.
+        rendered: the images are drawn, not acquired; every result says so.
+    """
+
+    name: Name
+    package: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.]*$")]
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    channels: Annotated[int, Field(ge=1)]
+    image_size: Annotated[tuple[int, ...], Field(min_length=1, max_length=3)]
+    options: dict[str, Option] = Field(default_factory=dict)
+    baseline: Name | None = None
+    stratum: StratumSpec | None = None
+    rendered: bool = False
+
+
+class ModelSpec(Frozen):
+    """A network from the allow-list of ``federation.models``.
+
+    Attributes:
+        arguments: handed to its constructor; sizes that follow from the task are filled in.
+        trainable: which parameters learn; the others stay as the initial model has them.
+        seed: of the random initial weights.
+    """
+
+    name: Name
+    network: str
+    arguments: dict[str, Argument] = Field(default_factory=dict)
+    trainable: Trainable = "all"
+    seed: int = 0
+
+
+class PretrainingSpec(Frozen):
+    """How the initial model comes to be, before any patient's data is touched.
+
+    Attributes:
+        source: ``random`` weights, or weights trained on the task's generated ``phantom`` examples.
+        examples: how many phantoms.
+        epochs: how often each is seen.
+        learning_rate: of Adam.
+        batch_size: phantoms a step.
+        seed: of phantoms and shuffling.
+    """
+
+    source: Literal["random", "phantom"] = "random"
+    examples: Annotated[int, Field(ge=1)] = 6000
+    epochs: Annotated[int, Field(ge=1)] = 5
+    learning_rate: Positive = 1e-3
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    seed: int = 0
+
+
+class PrivacySpec(Frozen):
+    """What each patient is promised.
+
+    Attributes:
+        mode: ``local``: each site's updates alone satisfy (ε, δ) against everybody, for the whole study;
+            ``none``: no promise, for comparison and synthetic data.
+        epsilon: ε of the whole study, unit patient, adjacency add or remove one patient.
+        delta: δ of the same promise.
+        clipping_norm: C, the most one patient can move a sum of gradients (L2).
+        sampling_rate: q, the chance of each patient to be in a step (Poisson).
+    """
+
+    mode: PrivacyMode
+    epsilon: Positive | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    clipping_norm: Positive | None = None
+    sampling_rate: Fraction
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        given = [self.epsilon, self.delta, self.clipping_norm]
+        if self.mode == "local" and None in given:
+            raise ValueError("privacy.mode=local needs epsilon, delta and clipping_norm")
+        if self.mode == "none" and given != [None] * 3:
+            raise ValueError("privacy.mode=none promises nothing: leave out epsilon, delta, clipping_norm")
+        return self
+
+
+class StrategySpec(Frozen):
+    """How the coordinator makes one model of the sites' updates; see ``server_app.strategy``.
+
+    Attributes:
+        learning_rate: of the server's step (fedavgm, fedadam, fedyogi).
+        momentum: of the server's step (fedavgm), beta 1 of fedadam and fedyogi.
+        second_moment: beta 2 of fedadam and fedyogi.
+        adaptivity: tau of fedadam and fedyogi.
+        proximal: mu of fedprox, the pull of each site's steps back to the global model.
+    """
+
+    name: Literal["fedavg", "fedavgm", "fedprox", "fedadam", "fedyogi"]
+    learning_rate: Positive | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    second_moment: Annotated[float, Field(gt=0, lt=1)] | None = None
+    adaptivity: Positive | None = None
+    proximal: Positive | None = None
+
+    @model_validator(mode="after")
+    def _only_what_is_used(self) -> Self:
+        adaptive = {"learning_rate", "momentum", "second_moment", "adaptivity"}
+        used = {
+            "fedavg": set(),
+            "fedavgm": {"learning_rate", "momentum"},
+            "fedprox": {"proximal"},
+            "fedadam": adaptive,
+            "fedyogi": adaptive,
+        }[self.name]
+        given = {key for key, value in self.model_dump(exclude={"name"}).items() if value is not None}
+        if given != used:
+            raise ValueError(
+                f"strategy {self.name} takes {sorted(used) or 'no settings'}, not {sorted(given)}"
+            )
+        return self
+
+
+class TrainingSpec(Frozen):
+    """What a site does in one round.
+
+    Attributes:
+        steps: optimiser steps a round; steps, not epochs, so that the cost is known beforehand.
+        optimizer: of the site's steps; its state survives between rounds.
+        learning_rate: of the site's steps.
+        momentum: of sgd; adam uses its usual betas.
+        class_weights: public weights of the classes in the loss.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: tuple[Positive, ...] | None = None
+
+
+class Study(Frozen):
+    """See the module.
+
+    Attributes:
+        rounds: how often sites train and the coordinator aggregates.
+        tail: the released model is the average of this share of the last rounds' models.
+        quorum: a round with fewer valid updates ends the run.
+        expires: the last day on which hospitals may train for this study.
+        participants: the hospitals, by name.
+    """
+
+    name: Name
+    title: str
+    purpose: str
+    expires: date | None = None
+    task: TaskSpec
+    model: ModelSpec
+    pretraining: PretrainingSpec
+    privacy: PrivacySpec
+    strategy: StrategySpec
+    training: TrainingSpec
+    rounds: Annotated[int, Field(ge=1)]
+    tail: Fraction = 0.5
+    quorum: Annotated[int, Field(ge=1)]
+    participants: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.participants)) != len(self.participants):
+            raise ValueError(f"study.participants={list(self.participants)} names a hospital twice")
+        if self.quorum > len(self.participants):
+            raise ValueError(
+                f"quorum={self.quorum} can never be met by {len(self.participants)} participants; lower it"
+            )
+        weights = self.training.class_weights
+        if weights is not None and len(weights) != len(self.task.classes):
+            raise ValueError(
+                f"training.class_weights={list(weights)} must have one weight for each of the classes "
+                f"{list(self.task.classes)}"
+            )
+        return self
+
+    @property
+    def canonical_json(self) -> str:
+        """The study as JSON with sorted keys and no spaces; equal studies give equal text."""
+        values = self.model_dump(mode="json")
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hex digits."""
+        return hashlib.sha256(self.canonical_json.encode()).hexdigest()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps a site runs when it takes part in every round."""
+        return self.rounds * self.training.steps

@@ -1,0 +1,112 @@
+"""What a task is: a folder under ``tasks/`` that knows its data, and a YAML under ``conf/task/``.
+
+A task package exposes one function, ``create(options) -> Task``. The options are the ``options`` of its
+YAML. It imports nothing of this project but ``federation``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.errors import ConfigError, DataError
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images of some patients.
+
+    Attributes:
+        images: float32 ``[images, channels, height, width]``, ready for the network.
+        targets: int64 ``[images]``, the class of each image.
+        patients: int64 ``[images]``, which of the patients (0, 1, ...) each image shows.
+        covariates: facts about each image, float64 ``[images]``, for baselines and strata; never an input
+            of the network.
+    """
+
+    images: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    patients: NDArray[np.int64]
+    covariates: Mapping[str, NDArray[np.float64]]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        lengths = {len(self.images), len(self.targets), len(self.patients)}
+        lengths |= {len(values) for values in self.covariates.values()}
+        if len(lengths) != 1:
+            raise DataError(f"examples of {sorted(lengths)} rows: images, targets, patients must agree")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def patient_count(self) -> int:
+        """How many patients these images show."""
+        return len(np.unique(self.patients))
+
+
+def pool(parts: list[Examples]) -> Examples:
+    """Put the examples of several hospitals together; no two of them share a patient."""
+    offsets = np.cumsum([0] + [int(part.patients.max(initial=-1)) + 1 for part in parts[:-1]])
+    shared = set.intersection(*(set(part.covariates) for part in parts))
+    return Examples(
+        images=np.concatenate([part.images for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        patients=np.concatenate([part.patients + int(o) for part, o in zip(parts, offsets, strict=True)]),
+        covariates={name: np.concatenate([p.covariates[name] for p in parts]) for name in sorted(shared)},
+    )
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The patients of one hospital; nobody is in both halves.
+
+    Attributes:
+        description: what sets this hospital apart, for people, e.g. ``"CT slices of 1.25 mm"``.
+        train: patients the model may learn from.
+        test: patients held out.
+    """
+
+    description: str
+    train: Examples
+    test: Examples
+
+
+class Task(Protocol):
+    """A task's data, as the rest of the house sees it."""
+
+    def cohort(self, part: int, parts: int) -> Cohort:
+        """The patients of hospital ``part`` of ``parts`` in a simulation.
+
+        Raises:
+            DataError: there are not that many hospitals in the data.
+        """
+        ...
+
+    def public_examples(self, count: int, seed: int) -> Examples:
+        """``count`` generated examples that no patient's data went into, for pretraining.
+
+        Raises:
+            DataError: the task has no such generator.
+        """
+        ...
+
+
+def load_task(package: str, options: Mapping[str, Option]) -> Task:
+    """The task that lives in ``package``, e.g. ``"tasks.nodule_ct"``.
+
+    Raises:
+        ConfigError: there is no such package, or it is no task.
+    """
+    try:
+        create = cast(Callable[[Mapping[str, Option]], Task], import_module(package).create)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"task.package={package!r} cannot be imported ({error}); see conf/task/") from error
+    except AttributeError as error:
+        raise ConfigError(f"task.package={package!r} has no function create(options); see docs") from error
+    return create(options)

@@ -1,0 +1,75 @@
+"""Ask several nodes one thing each, and wait for the answers no longer than the deadline."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message, MessageType
+from flwr.serverapp import Grid
+
+from federation.errors import MessageError
+from federation.messages import Record, RefusalReply, from_content, to_content
+
+# Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
+_FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.7
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a question to one node.
+
+    Attributes:
+        record: its reply; None where there was none that can be used.
+        problem: why not, for people; empty where there is a record.
+        site: who says so, where a refusal names it.
+    """
+
+    record: Record | None
+    problem: str = ""
+    site: str = ""
+
+
+def ask(grid: Grid, questions: Mapping[int, Record], message_type: str, deadline: float) -> dict[int, Answer]:
+    """Send each node its question; every node has an answer in the result, if only that it was late.
+
+    Args:
+        grid: Flower's link to the nodes.
+        questions: node id -> request.
+        message_type: of Flower, ``MessageType.QUERY`` or ``MessageType.TRAIN``.
+        deadline: seconds until a node without a reply counts as late.
+    """
+    nodes = list(questions)
+    messages = [
+        Message(to_content(questions[node]), dst_node_id=node, message_type=message_type, ttl=deadline)
+        for node in nodes
+    ]
+    # Replies are matched by the question they reply to: an error report carries a node id of its own.
+    waiting = dict(zip(grid.push_messages(messages), nodes, strict=True))
+    answers: dict[int, Answer] = {}
+    end, pause = time.monotonic() + deadline, _FIRST_LOOK
+    while waiting and time.monotonic() < end:
+        for reply in grid.pull_messages(list(waiting)):
+            node = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if node is not None:
+                answers[node] = _answer(reply)
+        if waiting:
+            time.sleep(min(pause, max(0.0, end - time.monotonic())))
+            pause = min(2 * pause, _SLOWEST_LOOK)
+    late = {node: Answer(None, f"no reply within {deadline:g} s") for node in waiting.values()}
+    return {node: (answers | late)[node] for node in nodes}
+
+
+def _answer(reply: Message) -> Answer:
+    if reply.has_error():
+        return Answer(None, f"its node reports error {reply.error.code}")
+    try:
+        record = from_content(reply.content)
+    except MessageError as error:
+        return Answer(None, f"invalid reply: {error}")
+    if isinstance(record, RefusalReply):
+        text = f"{record.kind} by {record.rule}: {record.reason} (reference {record.reference})"
+        return Answer(None, text, site=record.site)
+    return Answer(record)
+
+
+__all__ = ["Answer", "MessageType", "ask"]

@@ -1,0 +1,79 @@
+"""Who takes part: each node is asked which hospital it is, and whether it will."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flwr.app import MessageType
+from flwr.serverapp import Grid
+
+from federation.errors import QuorumError
+from federation.messages import DescribeReply, DescribeRequest
+from federation.study import Study
+from server_app.exchange import Answer, ask
+
+
+@dataclass(frozen=True)
+class Member:
+    """A hospital that takes part.
+
+    Attributes:
+        node: its node in Flower.
+        declared_patients: its public cohort size, the weight of its updates.
+        description: what sets its data apart.
+    """
+
+    node: int
+    declared_patients: int
+    description: str
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The hospitals of a study, by name in the study's order, and why the others are not among them."""
+
+    members: Mapping[str, Member]
+    absent: Mapping[str, str]
+
+
+def assemble(grid: Grid, study: Study, patience: float, deadline: float) -> Membership:
+    """Wait until every participant has answered, or ``patience`` seconds have passed.
+
+    Raises:
+        QuorumError: fewer hospitals than the study's quorum will take part; each is named with its reason.
+    """
+    members: dict[str, Member] = {}
+    absent: dict[str, str] = {}
+    asked: set[int] = set()
+    end = time.monotonic() + patience
+    while True:
+        nodes = [node for node in sorted(grid.get_node_ids()) if node not in asked]
+        asked |= set(nodes)
+        questions = {node: DescribeRequest(study=study) for node in nodes}
+        for node, answer in ask(grid, questions, MessageType.QUERY, deadline).items():
+            _enter(node, answer, study, members, absent)
+        if set(study.participants) <= {*members, *absent} or time.monotonic() > end:
+            break
+        time.sleep(0.5)
+    for name in study.participants:
+        if name not in members:
+            absent.setdefault(name, f"did not come within {patience:g} s")
+    if len(members) < study.quorum:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
+        raise QuorumError(f"{len(members)} of at least {study.quorum} hospitals will take part. {reasons}")
+    return Membership({name: members[name] for name in study.participants if name in members}, absent)
+
+
+def _enter(
+    node: int, answer: Answer, study: Study, members: dict[str, Member], absent: dict[str, str]
+) -> None:
+    if not isinstance(answer.record, DescribeReply):
+        absent[answer.site or f"node {node}"] = answer.problem or "answered something else than asked"
+        return
+    reply = answer.record
+    if reply.site not in study.participants:
+        absent[reply.site] = "is not a participant of the study"
+    elif reply.site in members:
+        absent[f"node {node}"] = f"says that it is {reply.site}, which another node is"
+    else:
+        members[reply.site] = Member(node, reply.declared_patients, reply.description)

@@ -1,0 +1,39 @@
+"""Progress as plain lines in the coordinator's log, and the report at the end."""
+
+import logging
+from pathlib import Path
+
+from federation.messages import Parameters
+from federation.study import Study
+from server_app.listeners import Listener
+from server_app.membership import Membership
+from server_app.record import RoundLine, Summary
+from server_app.report import write_report
+
+log = logging.getLogger("flwr")
+
+
+class PlainLog(Listener):
+    """The listener of a run that nobody watches."""
+
+    _folder = Path()
+
+    def started(self, study: Study, folder: Path, membership: Membership) -> None:
+        """Say who takes part."""
+        self._folder = folder
+        log.info("study %s (%s) in %s", study.name, study.id[:12], folder)
+        log.info("hospitals: %s", ", ".join(membership.members))
+        for site, reason in membership.absent.items():
+            log.warning("without %s: %s", site, reason)
+
+    def round_finished(self, line: RoundLine, parameters: Parameters) -> None:  # noqa: ARG002
+        """Say who took part in the round, and who did not."""
+        log.info("round %d: %s (%.1f s)", line.round, ", ".join(line.participants), line.seconds)
+        for absence in line.absent:
+            log.warning("round %d without %s: %s", line.round, absence.site, absence.reason)
+
+    def finished(self, summary: Summary, parameters: Parameters | None) -> None:  # noqa: ARG002
+        """Write the report."""
+        log.info("%s: %s %s", summary.status, summary.model_version, summary.reason)
+        if self._folder != Path():
+            log.info("report: %s", write_report(self._folder))

@@ -1,0 +1,138 @@
+"""What a run leaves behind, as typed records: ``summary.json`` and the lines of ``metrics.jsonl``."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Entry(BaseModel):
+    """A part of the record; written once, never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stratum(Entry):
+    """The same measurement on a harder part of the test images."""
+
+    label: str
+    images: int
+    auc: float | None
+    auc_interval: tuple[float, float] | None
+
+
+class Measurement(Entry):
+    """How a classifier did on test patients; intervals are 95 %, bootstrapped over patients.
+
+    Attributes:
+        auc: area under the ROC curve; None where only one class was present.
+        sensitivity: of the diseased, the share called diseased at a probability of one half.
+        specificity: of the healthy, the share called healthy at a probability of one half.
+        calibration_error: expected calibration error in 10 bins, from 0 (best) to 1.
+        roc: the curve as (false positive rates, true positive rates).
+    """
+
+    patients: int
+    images: int
+    positives: int
+    auc: float | None
+    auc_interval: tuple[float, float] | None
+    sensitivity: float | None = None
+    specificity: float | None = None
+    calibration_error: float | None = None
+    roc: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    stratum: Stratum | None = None
+
+
+class PrivacyStatement(Entry):
+    """What was promised to each patient, and by which means."""
+
+    mode: Literal["none", "local"]
+    epsilon: float | None
+    delta: float | None
+    noise_multiplier: float | None
+    clipping_norm: float | None
+    sampling_rate: float
+    unit: Literal["patient"] = "patient"
+    adjacency: Literal["add or remove one patient"] = "add or remove one patient"
+    secret: Literal["operating system", "simulation seed"]
+
+
+class SiteSummary(Entry):
+    """One hospital's part in the run; ``description``, ``auc`` and the counts are known in simulation only.
+
+    ``epsilon`` is what the steps really run have cost each of its patients at ``delta``.
+    """
+
+    description: str = ""
+    patients: int
+    steps: int
+    rounds: int
+    epsilon: float | None
+    delta: float | None
+    auc: float | None = None
+    auc_interval: tuple[float, float] | None = None
+    measurement: Measurement | None = None
+
+
+class Comparison(Entry):
+    """The same recipe without the federation; in simulation only.
+
+    Attributes:
+        alone: each hospital by itself, same privacy, measured on everybody's test patients.
+        pooled: as if all patients lay in one place, same privacy.
+        pooled_without_privacy: the same, no clipping and no noise.
+    """
+
+    alone: dict[str, Measurement]
+    pooled: Measurement
+    pooled_without_privacy: Measurement
+
+
+class Summary(Entry):
+    """``summary.json``."""
+
+    study: str
+    title: str
+    study_id: str
+    model_version: str
+    status: Literal["completed", "failed", "interrupted"]
+    reason: str = ""
+    started: str
+    seconds: float
+    rounds: int
+    simulation: bool
+    seed: int | None
+    classes: tuple[str, ...]
+    privacy: PrivacyStatement
+    sites: dict[str, SiteSummary]
+    pooled: Measurement | None = None
+    baselines: dict[str, Measurement] = {}
+    comparison: Comparison | None = None
+
+
+class Absence(Entry):
+    """A hospital that was asked and did not take part in a round, and why."""
+
+    site: str
+    reason: str
+
+
+class RoundLine(Entry):
+    """One round, a line of ``metrics.jsonl``; ``epsilon`` is each site's cost so far."""
+
+    event: Literal["round"] = "round"
+    round: int
+    seconds: float
+    participants: tuple[str, ...]
+    absent: tuple[Absence, ...]
+    epsilon: dict[str, float | None]
+    model_sha256: str
+
+
+class EvaluationLine(Entry):
+    """How the global model after a round did on test patients, a line of ``metrics.jsonl`` (simulation)."""
+
+    event: Literal["evaluation"] = "evaluation"
+    round: int
+    pooled: Measurement
+    sites: dict[str, Measurement]

@@ -1,0 +1,149 @@
+"""What was promised to a patient, and what this page does not show, in plain words."""
+
+import math
+
+from server_app.record import Summary
+from server_app.report import odds
+from server_app.report.numbers import cost, count, percent, small
+from server_app.report.reading import Run
+from server_app.report.text import class_names, promised, seeded
+
+_SEEDED = (
+    "This run kept no such promise, because its noise came from a seed. What follows holds for the same "
+    "study with secret noise."
+)
+
+
+def bound(summary: Summary) -> tuple[float, float] | None:
+    """The (ε, δ) to explain; None where nothing was promised or it is not on record."""
+    epsilon, delta = promised(summary), summary.privacy.delta
+    if summary.privacy.mode == "none" or epsilon is None or delta is None:
+        return None
+    return epsilon, delta
+
+
+def epsilon_in_words(summary: Summary) -> list[str]:
+    """Paragraphs: the promise, the bet, how strong that is, whom it counts."""
+    if summary.privacy.mode == "none":
+        return [
+            "Nothing was promised. Without noise there is no bound on what the model, or an update on its "
+            "way, tells about one patient. Only synthetic or simulated data may be used like this."
+        ]
+    agreed = bound(summary)
+    if agreed is None:
+        return ["The record names no ε or no δ for this run, so no bound can be explained here."]
+    epsilon, delta = agreed
+    return [
+        *([_SEEDED] if seeded(summary) else []),
+        _promise(epsilon, delta),
+        _bet(epsilon, delta),
+        _honest(epsilon, delta),
+        _twice(summary, epsilon),
+    ]
+
+
+def _promise(epsilon: float, delta: float) -> str:
+    return (
+        "The promise is to each patient. Take the study as it ran, and the same study with one patient "
+        "added or removed, all images of that patient at once: whatever leaves a hospital is at most "
+        f"{_factor(epsilon)} (e^ε) times as likely in one as in the other, apart from a slack of "
+        f"δ = {small(delta)}. The smaller ε, the less anybody can tell the two apart; at ε = 0 nothing could "
+        "be learned at all."
+    )
+
+
+def _factor(epsilon: float) -> str:
+    """e^epsilon, rounded up."""
+    if epsilon > 30:
+        return "more than a million million"
+    return (
+        f"{math.ceil(math.exp(epsilon)):,}" if epsilon > 3 else f"{math.ceil(10 * math.exp(epsilon)) / 10:g}"
+    )
+
+
+def _bet(epsilon: float, delta: float) -> str:
+    return (
+        "As a bet: somebody flips a coin to decide whether your record takes part, then shows everything "
+        "that was released to a guesser who knows all the other patients. Without the release the guesser is "
+        f"right half of the time. With it, at most e^ε/(1+e^ε) of the time, and a little for δ: "
+        f"{percent(odds.best_guess(1, delta))} at ε = 1, {percent(odds.best_guess(3, delta))} at ε = 3, and "
+        f"{percent(odds.best_guess(epsilon, delta))} at this study's ε = {cost(epsilon)}."
+    )
+
+
+def _honest(epsilon: float, delta: float) -> str:
+    ceiling = odds.best_guess(epsilon, delta)
+    if ceiling > 0.95:
+        strength = "Taken alone, that ceiling is weak: it hardly excludes a correct guess."
+    elif ceiling > 0.75:
+        strength = "That ceiling leaves the guesser a real advantage."
+    else:
+        strength = "That ceiling is strong: the guesser stays close to the coin."
+    return (
+        f"{strength} It is a worst case, not a forecast. One pair (ε, δ) overstates what noise of this kind "
+        f"lets through: a single release of Gaussian noise with the same pair allows "
+        f"{percent(odds.gaussian_guess(epsilon, delta))}; this study's many small steps follow a similar but "
+        "not the same curve. Attacks published so far on models trained in this way do much worse than the "
+        "ceiling. But that is experience, not a promise, and this run measured no attack."
+    )
+
+
+def _twice(summary: Summary, epsilon: float) -> str:
+    sum_of_two = f", here to as much as {cost(2 * epsilon)}" if len(summary.sites) > 1 else ""
+    return (
+        "A patient treated at two of these hospitals counts twice: each protects its own copy, and the ε add "
+        f"up{sum_of_two}."
+    )
+
+
+def limits(run: Run) -> list[str]:
+    """What a reader must not conclude."""
+    summary = run.summary
+    found = [
+        "This model is not a medical device. It was not made for, or tested in, the care of any patient."
+    ]
+    if summary.status != "completed":
+        found.append("The run did not finish. Whatever figures stand here are those of an unfinished model.")
+    if run.rendered:
+        found.append(
+            "The images are rendered: outlines and ratings come from radiologists, densities were computed "
+            "from them. The model has seen no patient's scan, and nothing here says how it would do on one."
+        )
+    if summary.simulation:
+        found.append(
+            "The hospitals are simulated: parts of one collection on one computer. Networks, staff and "
+            "machines of real hospitals played no part."
+        )
+    return [*found, *_test_limits(summary), *_open_questions(summary)]
+
+
+def _test_limits(summary: Summary) -> list[str]:
+    measured = summary.pooled
+    if measured is None:
+        return ["How good the model is was not measured in this run."]
+    _, positive = class_names(summary)
+    text = (
+        f"The test: {count(measured.images, 'image')} of {count(measured.patients, 'patient')}; "
+        f"{count(measured.positives, 'image')} {'is' if measured.positives == 1 else 'are'} {positive}."
+    )
+    if measured.auc_interval is not None:
+        half = (measured.auc_interval[1] - measured.auc_interval[0]) / 2
+        text += f" Other patients would move the AUC by up to about {half:.2f} either way, by chance alone."
+    return [
+        text,
+        "No baseline was measured, so nothing shows that the task is hard."
+        if not summary.baselines
+        else "Model and baseline met the same images; the difference between them was not tested.",
+        "A single hospital's test is smaller still: differences between hospitals may be chance.",
+    ]
+
+
+def _open_questions(summary: Summary) -> list[str]:
+    missing = [
+        "other hospitals than these",
+        "groups of patients (age, sex, scanner)",
+        "the effect on any decision",
+    ]
+    if summary.pooled is not None and summary.comparison is None:
+        missing.insert(0, "training alone or on pooled data, for comparison")
+    return ["Not shown: " + "; ".join(missing) + "."]

@@ -1,0 +1,230 @@
+"""The report's sentences about results, each built from the record and careful with what is missing."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from server_app.record import Measurement, PrivacyStatement, Summary
+from server_app.report.numbers import DASH, apart, cost, count, duration, interval, score, span
+from server_app.report.reading import Run
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph that must not be overlooked; an ``"alarm"`` takes back what the page seems to say."""
+
+    kind: Literal["alarm", "plain"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the figures that stand large on top."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def headline(run: Run) -> str:
+    """The whole study in one sentence."""
+    summary = run.summary
+    if summary.status != "completed":
+        done = _rounds_done(run)
+        verb = "failed" if summary.status == "failed" else "was interrupted"
+        reason = summary.reason.strip().rstrip(".") or "the record gives no reason"
+        return f"This run {verb} after {done}: {reason}."
+    if summary.pooled is None or summary.pooled.auc is None:
+        hospitals, rounds = count(len(run.sites), "hospital"), count(len(run.rounds), "round")
+        return f"{hospitals} trained one model in {rounds} {protection(summary)}; {_no_score(summary)}."
+    together = score(summary.pooled.auc)
+    alone = _alone(summary)
+    if summary.comparison is None or not alone:
+        return f"Together, {count(len(run.sites), 'hospital')} reach {together} (AUC) {protection(summary)}."
+    pooled = score(summary.comparison.pooled.auc)
+    return f"Alone {span(alone)}, together {together}, pooled {pooled} (AUC) {protection(summary)}."
+
+
+def protection(summary: Summary) -> str:
+    """``"at ε = 8 per patient"``, or what stands in its place."""
+    if summary.privacy.mode == "none":
+        return "without privacy protection"
+    epsilon = promised(summary)
+    if epsilon is None:
+        return "at an unrecorded ε"
+    return f"at {'a nominal ' if seeded(summary) else ''}ε = {cost(epsilon)} per patient"
+
+
+def seeded(summary: Summary) -> bool:
+    """Whether the noise can be computed again, and taken off, by whoever knows a seed."""
+    noise_source = summary.privacy.secret
+    return summary.seed is not None or noise_source == "simulation seed"
+
+
+def promised(summary: Summary) -> float | None:
+    """The ε of the study, or the highest spent where the study only fixes the noise."""
+    return spent(summary) if summary.privacy.epsilon is None else summary.privacy.epsilon
+
+
+def spent(summary: Summary) -> float | None:
+    """The highest ε that the steps really run have cost a patient anywhere; None if a site's is unknown."""
+    costs = [site.epsilon for site in summary.sites.values()]
+    known = [epsilon for epsilon in costs if epsilon is not None]
+    return max(known) if known and len(known) == len(costs) else None
+
+
+def _rounds_done(run: Run) -> str:
+    done, planned = len(run.rounds), run.summary.rounds
+    return f"{done} of {count(planned, 'round')}" if planned > done else count(done, "round")
+
+
+def _no_score(summary: Summary) -> str:
+    if not summary.simulation:
+        return "hospitals release no scores, so how good it is stands in no record here"
+    if summary.pooled is not None:
+        return "the test patients were all of one class, so no AUC could be measured"
+    return "nobody measured how good it is"
+
+
+def _alone(summary: Summary) -> list[float]:
+    alone = summary.comparison.alone.values() if summary.comparison else []
+    return [measured.auc for measured in alone if measured.auc is not None]
+
+
+def explanation(summary: Summary) -> str:
+    """What an AUC is, with this study's as the example; empty where there is none."""
+    if summary.pooled is None or summary.pooled.auc is None:
+        return ""
+    negative, positive = class_names(summary)
+    won = round(100 * summary.pooled.auc)
+    return (
+        f"AUC: show the model one {positive} and one {negative} test image; in {won} of 100 such pairs it "
+        f"gives the {positive} one the higher score. A coin would get 50."
+    )
+
+
+def class_names(summary: Summary) -> tuple[str, str]:
+    """What the two classes are called, the healthy one first."""
+    named = len(summary.classes) == 2
+    return (summary.classes[0], summary.classes[1]) if named else ("healthy", "diseased")
+
+
+def notes(run: Run) -> list[Note]:
+    """What takes back, or puts in its place, something that the headline seems to say."""
+    return [*_privacy_notes(run.summary), *_setting_notes(run), *_verdicts(run.summary)]
+
+
+def _privacy_notes(summary: Summary) -> Iterator[Note]:
+    if summary.privacy.mode == "none":
+        yield Note("alarm", "No noise was added. The model may give away who it was trained on.")
+    elif seeded(summary):
+        seed = "" if summary.seed is None else f" ({summary.seed})"
+        yield Note(
+            "alarm",
+            f"The noise came from a seed{seed}, so that the run can be repeated. Who knows the "
+            "seed can take the noise off again: this run protects nobody, and its ε says what the same study "
+            "would promise with secret noise.",
+        )
+    agreed, paid = summary.privacy.epsilon, spent(summary)
+    if agreed is not None and paid is not None and paid > agreed * (1 + 1e-9):
+        yield Note("alarm", f"ε = {cost(agreed)} was promised, but patients paid up to {cost(paid)}.")
+
+
+def _setting_notes(run: Run) -> Iterator[Note]:
+    if run.summary.simulation:
+        images = "rendered images" if run.rendered else "public data"
+        yield Note("plain", f"Simulation: all hospitals ran on one computer, on {images}.")
+    if run.samples_withheld:
+        yield Note(
+            "alarm", "A samples.png lay beside this record and was left out: no image leaves a hospital."
+        )
+
+
+def _verdicts(summary: Summary) -> Iterator[Note]:
+    if summary.pooled is None:
+        return
+    for name, baseline in summary.baselines.items():
+        if sentence := verdict(summary.pooled, name, baseline):
+            yield Note("plain", sentence)
+
+
+def verdict(model: Measurement, name: str, baseline: Measurement) -> str:
+    """Whether the trivial rule ``name`` does as well as the model; empty where either was not measured."""
+    if model.auc is None or baseline.auc is None:
+        return ""
+    ruler = (
+        "A ruler" if any(word in name.lower() for word in ("area", "size", "diameter")) else "A trivial rule"
+    )
+    theirs, ours = apart(baseline.auc, model.auc)
+    figures = f"{name} alone reaches {theirs}, the model {ours}"
+    low = model.auc_interval[0] if model.auc_interval else model.auc
+    if baseline.auc >= model.auc:
+        text = (
+            f"{ruler} does as well: {figures}. This study demonstrates the pipeline, not a better diagnosis."
+        )
+    elif baseline.auc >= low:
+        text = (
+            f"{ruler} does as well, as far as this test can tell: {figures}, whose interval "
+            f"({interval(model.auc_interval)}) includes it. This study demonstrates the pipeline."
+        )
+    else:
+        text = f"The model ranks better than its trivial rival: {figures}."
+    return text + _harder(model, baseline)
+
+
+def _harder(model: Measurement, baseline: Measurement) -> str:
+    ours, theirs = model.stratum, baseline.stratum
+    if ours is None or theirs is None or ours.auc is None or theirs.auc is None:
+        return ""
+    its, models = apart(theirs.auc, ours.auc)
+    return (
+        f" On the harder part, {ours.label} ({count(ours.images, 'image')}), it reaches {its}, "
+        f"the model {models}."
+    )
+
+
+def facts(run: Run) -> list[Fact]:
+    """The strip of key figures."""
+    summary = run.summary
+    pooled = summary.pooled
+    if pooled is None:
+        quality = Fact("test AUC", DASH, "not measured" if summary.simulation else "no scores released")
+    else:
+        bounds = interval(pooled.auc_interval)
+        quality = Fact("test AUC", score(pooled.auc), f"95 % interval {bounds}" if bounds else "no interval")
+    absences = sum(len(line.absent) for line in run.rounds)
+    planned = f"of {summary.rounds:,} planned" if summary.rounds != len(run.rounds) else "as planned"
+    return [
+        Fact("hospitals", f"{len(run.sites):,}", count(absences, "absence") if absences else "never absent"),
+        Fact("rounds", f"{len(run.rounds):,}", planned),
+        quality,
+        Fact("ε per patient", *_epsilon_fact(summary)),
+        Fact("time", duration(summary.seconds), f"started {_minute(summary.started)}"),
+    ]
+
+
+def _epsilon_fact(summary: Summary) -> tuple[str, str]:
+    if summary.privacy.mode == "none":
+        return "∞", "no protection"
+    paid = spent(summary)
+    return cost(
+        promised(summary)
+    ), f"really spent: {cost(paid)}" if paid is not None else "spent: not recorded"
+
+
+def _minute(started: str) -> str:
+    """An ISO 8601 time to the minute; anything else as it stands."""
+    return started[:16].replace("T", " ") if len(started) > 16 and started[10] == "T" else started
+
+
+def noise(privacy: PrivacyStatement) -> str:
+    """Noise, clipping and sampling as one line, for those who recompute."""
+    parts = [
+        ("noise multiplier", privacy.noise_multiplier),
+        ("clipping norm", privacy.clipping_norm),
+        ("sampling rate", privacy.sampling_rate),
+    ]
+    return ", ".join(
+        f"{name} {value:.6g}" for name, value in parts if value is not None and math.isfinite(value)
+    )

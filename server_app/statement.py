@@ -1,0 +1,19 @@
+"""What a study promises each patient, as a statement for the record."""
+
+from federation.promise import noise_multiplier
+from federation.study import Study
+from server_app.record import PrivacyStatement
+
+
+def privacy_statement(study: Study, seed: int | None) -> PrivacyStatement:
+    """The promise of ``study``, and whether its noise came from a secret or from a seed."""
+    privacy = study.privacy
+    return PrivacyStatement(
+        mode=privacy.mode,
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        noise_multiplier=noise_multiplier(study),
+        clipping_norm=privacy.clipping_norm,
+        sampling_rate=privacy.sampling_rate,
+        secret="operating system" if seed is None else "simulation seed",
+    )

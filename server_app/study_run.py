@@ -1,0 +1,180 @@
+"""A study from its first model to its released one."""
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from federation.config import RunConfig
+from federation.errors import WardroundError
+from federation.files import append_line, write_whole
+from federation.messages import Parameters, TrainReply
+from federation.models import build_network, layout_of
+from server_app.initial_model import initial_model
+from server_app.listeners import Listener
+from server_app.membership import Membership, assemble
+from server_app.record import Absence, RoundLine, SiteSummary, Summary
+from server_app.registry import Registry
+from server_app.rounds import RoundResult, Rounds
+from server_app.statement import privacy_statement
+
+
+class StudyRun:
+    """One run of one study; it leaves its whole record in ``folder``.
+
+    Args:
+        run: what to do.
+        grid: Flower's link to the hospitals.
+        folder: where the record goes.
+        listeners: who is told how it goes.
+    """
+
+    def __init__(self, run: RunConfig, grid: Grid, folder: Path, listeners: Sequence[Listener]) -> None:
+        self._run = run
+        self._study = run.study
+        self._grid = grid
+        self._folder = folder
+        self._listeners = listeners
+        self._started = datetime.now(UTC)
+        self._clock = time.monotonic()
+        self._layout = layout_of(build_network(run.study.model, run.study.task))
+        self._registry = Registry(folder, run.study, self._layout)
+        self._membership = Membership({}, {})
+        self._latest: dict[str, TrainReply] = {}
+        self._rounds_of: dict[str, int] = {}
+        self._rounds_done = 0
+        self._version = ""
+        self._released: Parameters | None = None
+
+    def execute(self) -> Summary:
+        """Run the study to its end.
+
+        Raises:
+            WardroundError: the run failed; the record says so too.
+        """
+        write_whole(self._folder / "study.json", self._study.canonical_json.encode())
+        try:
+            self._train()
+        except WardroundError as error:
+            self._finish("failed", str(error))
+            raise
+        except KeyboardInterrupt:
+            self._finish("interrupted", "stopped by hand")
+            raise
+        return self._finish("completed")
+
+    def _train(self) -> None:
+        federation, study = self._run.federation, self._study
+        self._membership = assemble(self._grid, study, federation.patience, federation.deadline)
+        for listener in self._listeners:
+            listener.started(study, self._folder, self._membership)
+        parameters = initial_model(study)
+        rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline)
+        tail = Tail(study.rounds, study.tail)
+        for round_number in range(1, study.rounds + 1):
+            begun = time.monotonic()
+            result = rounds.run(round_number, parameters)
+            parameters = result.parameters
+            tail.add(round_number, parameters)
+            self._record_round(round_number, result, time.monotonic() - begun)
+        self._released = tail.average()
+        self._keep(self._released, None)
+
+    def _record_round(self, round_number: int, result: RoundResult, seconds: float) -> None:
+        self._latest.update(result.replies)
+        for name in result.replies:
+            self._rounds_of[name] = self._rounds_of.get(name, 0) + 1
+        self._rounds_done = round_number
+        sha256 = self._keep(result.parameters, round_number, tuple(result.replies))
+        line = RoundLine(
+            round=round_number,
+            seconds=round(seconds, 3),
+            participants=tuple(result.replies),
+            absent=tuple(Absence(site=site, reason=reason) for site, reason in result.absent.items()),
+            epsilon=self._epsilon(),
+            model_sha256=sha256,
+        )
+        append_line(self._folder / "metrics.jsonl", line.model_dump_json())
+        for listener in self._listeners:
+            listener.round_finished(line, result.parameters)
+
+    def _keep(
+        self, parameters: Parameters, round_number: int | None, participants: tuple[str, ...] | None = None
+    ) -> str:
+        manifest = self._registry.keep(
+            parameters,
+            round_number=round_number,
+            parent=self._version or None,
+            participants=tuple(self._latest) if participants is None else participants,
+            epsilon=self._epsilon(),
+        )
+        self._version = manifest.version
+        return manifest.sha256
+
+    def _epsilon(self) -> dict[str, float | None]:
+        return {name: reply.epsilon for name, reply in self._latest.items()}
+
+    def _finish(self, status: Literal["completed", "failed", "interrupted"], reason: str = "") -> Summary:
+        study = self._study
+        sites = {
+            name: SiteSummary(
+                description=member.description,
+                patients=member.declared_patients,
+                steps=self._latest[name].steps if name in self._latest else 0,
+                rounds=self._rounds_of.get(name, 0),
+                epsilon=self._latest[name].epsilon if name in self._latest else None,
+                delta=study.privacy.delta,
+            )
+            for name, member in self._membership.members.items()
+        }
+        summary = Summary(
+            study=study.name,
+            title=study.title,
+            study_id=study.id,
+            model_version=self._version,
+            status=status,
+            reason=reason,
+            started=self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=round(time.monotonic() - self._clock, 3),
+            rounds=self._rounds_done,
+            simulation=False,
+            seed=self._run.options.seed,
+            classes=study.task.classes,
+            privacy=privacy_statement(study, self._run.options.seed),
+            sites=sites,
+        )
+        write_whole(self._folder / "summary.json", summary.model_dump_json(indent=2).encode())
+        for listener in self._listeners:
+            listener.finished(summary, self._released)
+        return summary
+
+
+class Tail:
+    """The average of the last rounds' models; it is released, so that nothing is chosen on anybody's scores.
+
+    Args:
+        rounds: how many rounds there will be.
+        share: of the rounds, how many count.
+    """
+
+    def __init__(self, rounds: int, share: float) -> None:
+        self._first = rounds - math.ceil(rounds * share) + 1
+        self._sum: NDArray[np.float64] = np.zeros(1)
+        self._count = 0
+
+    def add(self, round_number: int, parameters: Parameters) -> None:
+        """Take a round's model into the average, if it is late enough."""
+        if round_number < self._first:
+            return
+        self._sum = self._sum + parameters
+        self._count += 1
+
+    def average(self) -> Parameters:
+        """The average, float32 ``[all]``."""
+        return np.asarray(self._sum / self._count, dtype=np.float32)

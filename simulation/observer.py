@@ -1,0 +1,132 @@
+"""Somebody who sees all hospitals' patients at once, which only a simulation has."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from federation.errors import RunError
+from federation.files import append_line, write_whole
+from federation.messages import Parameters
+from federation.models import build_network, set_parameters
+from federation.study import Study
+from federation.tasks import Cohort, pool
+from server_app.listeners import Listener
+from server_app.membership import Membership
+from server_app.record import EvaluationLine, Measurement, RoundLine, Summary
+from simulation.measure import measure, predict
+
+
+class Judge:
+    """Measures models of one study on the test patients of its hospitals."""
+
+    def __init__(self, study: Study, cohorts: Mapping[str, Cohort]) -> None:
+        self._study = study
+        self.cohorts = cohorts
+        self._everybody = pool([cohort.test for cohort in cohorts.values()])
+        self._network = build_network(study.model, study.task)
+
+    def pooled(self, parameters: Parameters) -> Measurement:
+        """On all hospitals' test patients together."""
+        set_parameters(self._network, parameters)
+        return measure(predict(self._network, self._everybody), self._everybody, self._study.task.stratum)
+
+    def by_site(self, parameters: Parameters) -> dict[str, Measurement]:
+        """On each hospital's test patients."""
+        set_parameters(self._network, parameters)
+        return {
+            site: measure(predict(self._network, cohort.test), cohort.test)
+            for site, cohort in self.cohorts.items()
+        }
+
+    def baselines(self) -> dict[str, Measurement]:
+        """What the task's trivial classifier does: a covariate's size alone."""
+        name = self._study.task.baseline
+        if name is None:
+            return {}
+        scores = np.asarray(self._everybody.covariates[name])
+        spec = self._study.task.stratum
+        return {name: measure(scores, self._everybody, spec, as_probability=False)}
+
+
+class Keeper(Listener):
+    """The listener that keeps what a run ends with."""
+
+    def __init__(self) -> None:
+        self._summary: Summary | None = None
+        self._released: Parameters | None = None
+
+    def finished(self, summary: Summary, parameters: Parameters | None) -> None:
+        """Keep both."""
+        self._summary, self._released = summary, parameters
+
+    @property
+    def summary(self) -> Summary:
+        """The summary of the run.
+
+        Raises:
+            RunError: the run has not ended.
+        """
+        if self._summary is None:
+            raise RunError("the run has not ended, so there is no summary")
+        return self._summary
+
+    @property
+    def released(self) -> Parameters:
+        """The released model, float32 ``[all]``.
+
+        Raises:
+            RunError: the run has released none.
+        """
+        if self._released is None:
+            raise RunError("the run has released no model")
+        return self._released
+
+
+class Recorder(Listener):
+    """The listener that adds what a judge sees of each round's model to ``metrics.jsonl``."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._folder = Path()
+        self.latest: EvaluationLine | None = None
+
+    def started(self, study: Study, folder: Path, membership: Membership) -> None:  # noqa: ARG002
+        """Remember where the record is."""
+        self._folder = folder
+
+    def round_finished(self, line: RoundLine, parameters: Parameters) -> None:
+        """Measure the round's model."""
+        self.latest = EvaluationLine(
+            round=line.round, pooled=self._judge.pooled(parameters), sites=self._judge.by_site(parameters)
+        )
+        append_line(self._folder / "metrics.jsonl", self.latest.model_dump_json())
+
+
+def complete(summary: Summary, judge: Judge, released: Parameters) -> Summary:
+    """``summary`` with what only a simulation knows: true counts, and the released model's measurements."""
+    measured = judge.by_site(released)
+    sites = {
+        name: site.model_copy(
+            update={
+                "patients": judge.cohorts[name].train.patient_count,
+                "auc": measured[name].auc,
+                "auc_interval": measured[name].auc_interval,
+                "measurement": measured[name],
+            }
+        )
+        for name, site in summary.sites.items()
+    }
+    return summary.model_copy(
+        update={
+            "simulation": True,
+            "sites": sites,
+            "pooled": judge.pooled(released),
+            "baselines": judge.baselines(),
+        }
+    )
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Replace ``summary.json``."""
+    write_whole(folder / "summary.json", summary.model_dump_json(indent=2).encode())

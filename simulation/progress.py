@@ -1,0 +1,78 @@
+"""How a simulation is going, for whoever waits: a live display in a terminal, plain lines elsewhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from federation.config import RunOptions
+from federation.messages import Parameters
+from federation.study import Study
+from server_app.listeners import Listener
+from server_app.membership import Membership
+from server_app.record import EvaluationLine, RoundLine
+
+
+class Display(Listener):
+    """Shows rounds, hospitals, ε so far, AUC and the time that is left.
+
+    Args:
+        options: ``progress`` says how.
+        latest: gives the measurement of the round that has just finished.
+    """
+
+    def __init__(self, options: RunOptions, latest: Callable[[], EvaluationLine | None]) -> None:
+        self._console = Console(quiet=options.progress == "quiet", highlight=False, soft_wrap=True)
+        drawn = options.progress == "auto" and self._console.is_terminal
+        self._latest = latest
+        self._rounds = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not drawn,
+        )
+        self._drawn = drawn
+        self._task = self._bar.add_task("rounds", total=None, state="")
+
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(text, markup=False)
+
+    def started(self, study: Study, folder: Path, membership: Membership) -> None:
+        """Say who takes part in what."""
+        self._rounds = study.rounds
+        self._bar.update(self._task, total=study.rounds)
+        self.say(f"{study.title}: study {study.id[:12]} in {folder}")
+        for name, member in membership.members.items():
+            self.say(f"  {name:<12} about {member.declared_patients} patients, {member.description}")
+        for name, reason in membership.absent.items():
+            self.say(f"  {name:<12} stays out: {reason}")
+
+    def round_finished(self, line: RoundLine, parameters: Parameters) -> None:  # noqa: ARG002
+        """One more round."""
+        state = self._state(line)
+        self._bar.update(self._task, completed=line.round, state=state)
+        if not self._drawn:
+            hospitals = ", ".join(line.participants)
+            self.say(f"round {line.round}/{self._rounds}  {state}  {line.seconds:.1f} s  {hospitals}")
+        for absence in line.absent:
+            self.say(f"round {line.round} without {absence.site}: {absence.reason}")
+
+    def _state(self, line: RoundLine) -> str:
+        costs = [epsilon for epsilon in line.epsilon.values() if epsilon is not None]
+        spent = f"ε so far {max(costs):.2f}" if costs else "no privacy"
+        latest = self._latest()
+        area = latest.pooled.auc if latest is not None else None
+        return spent if area is None else f"{spent}  AUC {area:.3f}"

@@ -1,0 +1,111 @@
+"""``./scripts/simulate``: one study over simulated hospitals, and the record that it leaves."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from federation.config import RunConfig, compose_run, run_folder
+from federation.errors import WardroundError
+from server_app.report import write_report
+from simulation.compare import compare
+from simulation.engine import load_cohorts, quoted, run_inline
+from simulation.observer import Judge, Keeper, Recorder, complete, write_summary
+from simulation.progress import Display
+from simulation.samples import write_samples
+
+USAGE = """usage: ./scripts/simulate [-q] [KEY=VALUE ...]
+
+Runs a study over simulated hospitals on this machine and leaves its record in runs/.
+
+  ./scripts/simulate                              the default study
+  ./scripts/simulate privacy.epsilon=3 rounds=5   the same with other settings
+  ./scripts/simulate privacy=none                 without privacy, for comparison
+  ./scripts/simulate compare=false -q             only the federation, only its result
+
+Every setting stands in conf/, with a comment. -q prints only the run's folder.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the arguments describe; returns the exit code."""
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(USAGE)
+        return 0
+    overrides = ["progress=quiet" if item in {"-q", "--quiet"} else item for item in arguments]
+    try:
+        return _simulate(overrides)
+    except WardroundError as error:
+        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped by hand; what was finished is in the run's folder")
+        return 130
+
+
+def _simulate(overrides: Sequence[str]) -> int:
+    run = compose_run(overrides)
+    folder = run_folder(run, f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{run.study.name}")
+    if (folder / "study.json").exists():
+        raise WardroundError(f"run_dir={folder} already holds a run; choose another folder")
+    cohorts = load_cohorts(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    _log_to(folder / "run.log")
+    overrides = [
+        *(item for item in overrides if not item.startswith("run_dir=")),
+        f"run_dir={quoted(folder)}",
+    ]
+    judge = Judge(run.study, cohorts)
+    recorder, keeper = Recorder(judge), Keeper()
+    with Display(run.options, lambda: recorder.latest) as display:
+        try:
+            run_inline(overrides, len(cohorts), recorder, keeper, display)
+            _complete(overrides, run, folder, judge, keeper, display)
+        finally:
+            _leave(folder, display)
+    return 0
+
+
+def _complete(
+    overrides: Sequence[str], run: RunConfig, folder: Path, judge: Judge, keeper: Keeper, display: Display
+) -> None:
+    """Add to the record what only a simulation knows."""
+    summary = complete(keeper.summary, judge, keeper.released)
+    write_summary(folder, summary)
+    write_samples(folder / "samples.png", judge.cohorts, run.study.task)
+    if run.options.compare:
+        display.say("the same recipe without the federation: each hospital alone, and all patients pooled")
+        comparison = compare(overrides, run, judge.cohorts, folder)
+        write_summary(folder, summary.model_copy(update={"comparison": comparison}))
+
+
+def _leave(folder: Path, display: Display) -> None:
+    """Write the report of whatever there is, and say where it lies."""
+    if not (folder / "summary.json").exists():
+        return
+    report = write_report(folder)
+    _point_latest(folder)
+    display.say(f"report: {report}")
+    sys.stdout.write(f"{folder}\n")
+
+
+def _point_latest(folder: Path) -> None:
+    """Make ``latest``, beside the run's folder, lead to it."""
+    latest = folder.parent / "latest"
+    if latest.is_symlink() or not latest.exists():
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(folder.name, target_is_directory=True)
+
+
+def _log_to(file: Path) -> None:
+    """Keep the sites' and the coordinator's logs with the run, out of the way of its progress."""
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    for name in ("wardround", "flwr"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

@@ -1,0 +1,103 @@
+"""The hospitals' cohorts: who is in them, with which label, on which side of the split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from federation.errors import DataError
+from federation.tasks import Cohort, Examples
+from tasks.nodule_ct.cache import Arrays, cached
+from tasks.nodule_ct.label import Label, in_train
+from tasks.nodule_ct.lidc import read_nodules
+from tasks.nodule_ct.phantom import phantom
+from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
+from tasks.nodule_ct.render import LEAST_HU, MOST_HU, render_nodule
+from tasks.nodule_ct.shape import largest_slice
+
+
+@dataclass(frozen=True)
+class NoduleTask:
+    """Lung nodules of LIDC-IDRI on rendered CT patches (see ``CARD.md``)."""
+
+    label: Label
+
+    def cohort(self, part: int, parts: int) -> Cohort:
+        """The patients whose scans follow protocol ``part``, whatever the number of ``parts``.
+
+        Raises:
+            DataError: there are not that many protocols.
+        """
+        if not 1 <= parts <= len(PROTOCOLS):
+            raise DataError(
+                f"{parts} hospitals were asked for, but nodule_ct has {len(PROTOCOLS)}, one for each CT "
+                f"protocol; choose a federation of 1 to {len(PROTOCOLS)} sites"
+            )
+        if not 0 <= part < parts:
+            raise DataError(f"hospital {part} of {parts} does not exist; they count from 0 to {parts - 1}")
+        arrays = cached(f"nodule_ct-{self.label}-{part}", lambda: self._render(part))
+        train = arrays["train"].astype(np.bool_)
+        return Cohort(
+            description=PROTOCOLS[part].description,
+            train=_examples(arrays, train),
+            test=_examples(arrays, ~train),
+        )
+
+    def public_examples(self, count: int, seed: int) -> Examples:
+        """``count`` phantoms, each a patient of its own; about 1.5 ms each when not cached.
+
+        A larger count begins with the same phantoms.
+
+        Raises:
+            DataError: the count is not positive.
+        """
+        if count < 1:
+            raise DataError(f"{count} public examples were asked for; ask for at least 1")
+        arrays = cached(f"nodule_ct-phantoms-{seed}-{count}", lambda: _render_phantoms(count, seed))
+        return _examples(arrays, np.ones(count, dtype=np.bool_))
+
+    def _render(self, part: int) -> Arrays:
+        """All nodules of one hospital, sorted by patient."""
+        chosen = [
+            (nodule, target)
+            for nodule in read_nodules()
+            if protocol_number(nodule.slice_thickness) == part
+            and (target := self.label.target(nodule)) is not None
+        ]
+        chosen.sort(key=lambda pair: pair[0].patient)
+        return {
+            "images": np.stack([render_nodule(nodule) for nodule, _ in chosen]),
+            "targets": np.array([target for _, target in chosen], dtype=np.int64),
+            "patients": np.array([nodule.patient for nodule, _ in chosen]),
+            "area_mm2": np.array([largest_slice(nodule)[1] for nodule, _ in chosen]),
+            "train": np.array([in_train(nodule.patient) for nodule, _ in chosen]),
+        }
+
+
+def scale(hounsfield: NDArray[np.generic]) -> NDArray[np.float32]:
+    """HU as a network wants them: `LEAST_HU` becomes -1, `MOST_HU` becomes 1."""
+    middle, half = (MOST_HU + LEAST_HU) / 2, (MOST_HU - LEAST_HU) / 2
+    return (hounsfield.astype(np.float32) - np.float32(middle)) / np.float32(half)
+
+
+def _render_phantoms(count: int, seed: int) -> Arrays:
+    """The first ``count`` phantoms of a seed."""
+    phantoms = [phantom(seed, number) for number in range(count)]
+    return {
+        "images": np.stack([one.image for one in phantoms]),
+        "targets": np.array([one.target for one in phantoms], dtype=np.int64),
+        "patients": np.arange(count),
+        "area_mm2": np.array([one.area for one in phantoms]),
+    }
+
+
+def _examples(arrays: Arrays, rows: NDArray[np.bool_]) -> Examples:
+    """The chosen rows, ready for a network; patients are numbered from 0."""
+    area = arrays["area_mm2"][rows].astype(np.float64)
+    _, patients = np.unique(arrays["patients"][rows], return_inverse=True)
+    return Examples(
+        images=scale(arrays["images"][rows])[:, None],
+        targets=arrays["targets"][rows].astype(np.int64),
+        patients=patients.astype(np.int64),
+        covariates={"area_mm2": area, "diameter_mm": 2 * np.sqrt(area / np.pi)},
+    )

@@ -1,0 +1,164 @@
+"""What the report says, situation by situation."""
+
+from server_app.record import Summary
+from server_app.report.meaning import epsilon_in_words, limits
+from server_app.report.reading import Run
+from server_app.report.text import facts, headline, notes, verdict
+
+
+def without_scores(summary: Summary, **changes: object) -> Summary:
+    """The record of a real federation: no hospital released a score."""
+    sites = {
+        name: site.model_copy(update={"auc": None, "auc_interval": None, "measurement": None})
+        for name, site in summary.sites.items()
+    }
+    nothing = {"simulation": False, "pooled": None, "baselines": {}, "comparison": None, "sites": sites}
+    return summary.model_copy(update=nothing | changes)
+
+
+def without_privacy(summary: Summary) -> Summary:
+    privacy = summary.privacy.model_copy(update={"mode": "none", "epsilon": None, "delta": None})
+    sites = {name: site.model_copy(update={"epsilon": None}) for name, site in summary.sites.items()}
+    return summary.model_copy(update={"privacy": privacy, "sites": sites})
+
+
+def told(run: Run) -> str:
+    return " ".join(note.text for note in notes(run))
+
+
+class TestHeadline:
+    def test_compares_alone_together_and_pooled(self, summary, rounds):
+        run = Run(summary, tuple(rounds()[::2]))
+        assert headline(run) == "Alone 0.87–0.91, together 0.94, pooled 0.95 (AUC) at ε = 8 per patient."
+
+    def test_without_comparison_tells_the_score_alone(self, summary):
+        run = Run(summary.model_copy(update={"comparison": None}))
+        assert headline(run) == "Together, 4 hospitals reach 0.94 (AUC) at ε = 8 per patient."
+
+    def test_outside_simulation_says_that_no_scores_are_released(self, summary, rounds):
+        run = Run(without_scores(summary), tuple(rounds()[::2]))
+        assert headline(run) == (
+            "4 hospitals trained one model in 3 rounds at ε = 8 per patient; "
+            "hospitals release no scores, so how good it is stands in no record here."
+        )
+
+    def test_says_when_nobody_measured(self, summary):
+        assert headline(Run(without_scores(summary, simulation=True))).endswith(
+            "nobody measured how good it is."
+        )
+
+    def test_says_when_no_auc_was_measurable(self, summary, measure):
+        run = Run(summary.model_copy(update={"pooled": measure(None)}))
+        assert "all of one class" in headline(run)
+
+    def test_says_when_there_was_no_privacy(self, summary):
+        assert headline(Run(without_privacy(summary))).endswith("(AUC) without privacy protection.")
+
+    def test_calls_epsilon_nominal_when_the_noise_came_from_a_seed(self, summary):
+        assert "at a nominal ε = 8" in headline(Run(summary.model_copy(update={"seed": 7})))
+
+    def test_a_failed_run_says_so_and_why(self, summary, rounds):
+        failed = summary.model_copy(
+            update={"status": "failed", "reason": "birch ran out of budget.", "rounds": 10}
+        )
+        assert headline(Run(failed, tuple(rounds()[::2]))) == (
+            "This run failed after 3 of 10 rounds: birch ran out of budget."
+        )
+
+    def test_an_interrupted_run_without_a_reason_says_that_too(self, summary):
+        stopped = summary.model_copy(update={"status": "interrupted"})
+        assert headline(Run(stopped)) == (
+            "This run was interrupted after 0 of 3 rounds: the record gives no reason."
+        )
+
+    def test_uses_the_highest_cost_when_the_study_fixes_only_the_noise(self, summary):
+        fixed = summary.model_copy(update={"privacy": summary.privacy.model_copy(update={"epsilon": None})})
+        assert headline(Run(fixed)).endswith("at ε = 7.99 per patient.")
+
+
+class TestBaseline:
+    def test_one_that_beats_the_model_is_called_as_good(self, measure):
+        text = verdict(measure(0.936, 0.90), "lesion area", measure(0.944, 0.88))
+        assert text.startswith("A ruler does as well: lesion area alone reaches 0.944, the model 0.936.")
+        assert "demonstrates the pipeline" in text
+
+    def test_one_within_the_interval_cannot_be_told_apart(self, measure):
+        text = verdict(measure(0.94), "lesion area", measure(0.92))
+        assert text.startswith("A ruler does as well, as far as this test can tell")
+        assert "demonstrates the pipeline" in text
+
+    def test_one_below_the_interval_is_beaten(self, measure):
+        assert verdict(measure(0.94), "lesion area", measure(0.80)).startswith("The model ranks better")
+
+    def test_the_harder_part_always_stands_beside(self, measure):
+        text = verdict(measure(0.94, 0.90), "lesion area", measure(0.945, 0.88))
+        assert text.endswith("5–15 mm (191 images), it reaches 0.88, the model 0.90.")
+
+    def test_a_rule_that_measures_nothing_is_no_ruler(self, measure):
+        assert verdict(measure(0.6), "most frequent class", measure(0.7)).startswith(
+            "A trivial rule does as well"
+        )
+
+    def test_nothing_is_claimed_where_nothing_was_measured(self, measure):
+        assert verdict(measure(None), "lesion area", measure(0.9)) == ""
+
+
+class TestNotes:
+    def test_a_seed_protects_nobody(self, summary):
+        assert "this run protects nobody" in told(Run(summary.model_copy(update={"seed": 7})))
+
+    def test_secret_noise_raises_no_alarm(self, summary):
+        assert [note.kind for note in notes(Run(summary))] == ["plain", "plain"]
+
+    def test_no_noise_is_an_alarm(self, summary):
+        assert notes(Run(without_privacy(summary)))[0].kind == "alarm"
+
+    def test_a_broken_promise_is_an_alarm(self, summary):
+        over = {"alder": summary.sites["alder"].model_copy(update={"epsilon": 8.2})}
+        text = told(Run(summary.model_copy(update={"sites": summary.sites | over})))
+        assert "ε = 8 was promised, but patients paid up to 8.2." in text
+
+
+class TestMeaning:
+    def test_names_the_bound_of_the_bet(self, summary):
+        text = " ".join(epsilon_in_words(summary))
+        assert "99.97\u00a0% at this study's ε = 8" in text
+        assert "that ceiling is weak" in text
+        assert "0.00001 (1 in 100,000)" in text
+
+    def test_a_small_epsilon_is_called_strong(self, summary):
+        strong = summary.model_copy(update={"privacy": summary.privacy.model_copy(update={"epsilon": 0.5})})
+        assert "That ceiling is strong" in " ".join(epsilon_in_words(strong))
+
+    def test_a_patient_at_two_hospitals_counts_twice(self, summary):
+        assert "counts twice" in epsilon_in_words(summary)[-1]
+        assert "as much as 16." in epsilon_in_words(summary)[-1]
+
+    def test_without_privacy_nothing_was_promised(self, summary):
+        assert epsilon_in_words(without_privacy(summary))[0].startswith("Nothing was promised.")
+
+    def test_with_a_seed_the_promise_is_taken_back_first(self, summary):
+        seeded = summary.model_copy(update={"seed": 7})
+        assert epsilon_in_words(seeded)[0].startswith("This run kept no such promise")
+
+
+def test_limits_name_rendering_the_test_and_the_purpose(summary):
+    text = " ".join(limits(Run(summary)))
+    assert "not a medical device" in text
+    assert "images are rendered" in text
+    assert "313 images of 153 patients; 104 images are malignant" in text
+
+
+def test_limits_do_not_call_other_data_rendered(summary):
+    assert "rendered" not in " ".join(limits(Run(summary.model_copy(update={"study": "chest_xray"}))))
+
+
+def test_the_strip_gives_promise_and_cost(summary, rounds):
+    strip = {fact.label: (fact.value, fact.note) for fact in facts(Run(summary, tuple(rounds()[::2])))}
+    assert strip == {
+        "hospitals": ("4", "1 absence"),
+        "rounds": ("3", "as planned"),
+        "test AUC": ("0.94", "95 % interval 0.91–0.97"),
+        "ε per patient": ("8", "really spent: 7.99"),
+        "time": ("3 min 20 s", "started 2026-03-02 09:14"),
+    }
