@@ -28,11 +28,26 @@ def test_no_patient_is_in_two_hospitals(nodules):
     assert all(len(numbers) == 1 for numbers in hospitals.values())
 
 
+def patients_on_both_sides(nodules, train):
+    sides = {}
+    for nodule in nodules:
+        sides.setdefault(nodule.patient, set()).add(train(nodule))
+    return sum(len(both) == 2 for both in sides.values())
+
+
 def test_no_patient_is_in_both_halves(nodules, cohorts):
-    # The halves are chosen by the pseudonym, so the patients of both together are all there are.
+    assert patients_on_both_sides(nodules, lambda nodule: in_train(nodule.patient)) == 0
+    # And the cohorts keep to that: together their halves have no more patients than are labelled.
     labelled = {n.patient for n in nodules if Label.MALIGNANCY.target(n) is not None}
     assert sum(c.train.patient_count + c.test.patient_count for c in cohorts) == len(labelled)
-    assert 0.7 < np.mean([in_train(patient) for patient in labelled]) < 0.8
+
+
+def test_a_split_by_nodule_instead_of_patient_is_caught(nodules):
+    assert patients_on_both_sides(nodules, lambda nodule: in_train(nodule.identity)) > 0
+
+
+def test_about_three_quarters_of_the_patients_may_be_learnt_from(nodules):
+    assert 0.7 < np.mean([in_train(patient) for patient in {n.patient for n in nodules}]) < 0.8
 
 
 def test_images_are_ready_for_a_network(cohorts):
