@@ -1,7 +1,8 @@
 """Write a file whole or not at all; the one place of the contract that touches a disk."""
 
 import os
-import tempfile
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from federation.errors import StorageError
@@ -13,27 +14,21 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk did not take it; the old file is untouched and no scrap is left.
     """
-    scrap: Path | None = None
+    scrap = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            scrap = Path(file.name)
+        with scrap.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         scrap.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if scrap is not None:
+        with suppress(OSError):
             scrap.unlink(missing_ok=True)
         raise StorageError(
             f"{path} could not be written ({error.strerror}); free space and run again"
         ) from error
-
-
-def cache_folder() -> Path:
-    """Where what can be computed again is kept: ``$WARDROUND_CACHE``, or ``~/.cache/wardround``."""
-    return Path(os.environ.get("WARDROUND_CACHE") or Path.home() / ".cache" / "wardround")
 
 
 def append_line(path: Path, line: str) -> None:

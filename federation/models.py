@@ -22,6 +22,8 @@ from federation.errors import ConfigError, MessageError
 from federation.schema import nearest
 from federation.study import Argument, ModelSpec, TaskSpec
 
+_IMAGES_AT_ONCE = 256
+
 Parameters = NDArray[np.float32]
 Arguments = dict[str, Argument]
 
@@ -32,7 +34,7 @@ class Entry:
 
     Attributes:
         build: makes it from the study's arguments and the task.
-        head: the prefix of the parameters behind the last features.
+        head: the module behind the last features; what it gives are the network's scores.
     """
 
     build: Callable[[Arguments, TaskSpec], nn.Module]
@@ -74,10 +76,10 @@ def _torchvision_resnet18(arguments: Arguments, task: TaskSpec) -> nn.Module:
 
 
 NETWORKS: dict[str, Entry] = {
-    "monai.Classifier": Entry(_classifier, head="final."),
-    "monai.DenseNet121": Entry(_densenet121, head="class_layers.out."),
-    "monai.ResNet18": Entry(_resnet18, head="fc."),
-    "torchvision.ResNet18": Entry(_torchvision_resnet18, head="fc."),
+    "monai.Classifier": Entry(_classifier, head="final"),
+    "monai.DenseNet121": Entry(_densenet121, head="class_layers.out"),
+    "monai.ResNet18": Entry(_resnet18, head="fc"),
+    "torchvision.ResNet18": Entry(_torchvision_resnet18, head="fc"),
 }
 
 
@@ -116,7 +118,25 @@ def _freeze(network: nn.Module, model: ModelSpec, head: str) -> None:
     }
     for name, parameter in network.named_parameters():
         in_norms = model.trainable == "norm_and_head" and name in norms
-        parameter.requires_grad_(model.trainable == "all" or name.startswith(head) or in_norms)
+        parameter.requires_grad_(model.trainable == "all" or name.startswith(f"{head}.") or in_norms)
+
+
+def head_of(network: nn.Module, model: ModelSpec) -> nn.Module:
+    """The part of a network from ``build_network`` behind its last features."""
+    return network.get_submodule(NETWORKS[model.network].head)
+
+
+def head_inputs(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> torch.Tensor:
+    """What the head gets to see of ``images``: ``head_of(...)`` makes the network's scores of it."""
+    seen: list[torch.Tensor] = []
+    hook = head_of(network, model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with torch.no_grad():
+            for batch in torch.split(images, _IMAGES_AT_ONCE):
+                network(batch)
+    finally:
+        hook.remove()
+    return torch.cat(seen)
 
 
 @dataclass(frozen=True)

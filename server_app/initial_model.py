@@ -3,17 +3,13 @@
 import hashlib
 import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from federation.errors import StorageError
-from federation.files import cache_folder, write_whole
+from federation.cache import Arrays, cached
 from federation.messages import Parameters
 from federation.models import build_network, get_parameters
 from federation.study import PretrainingSpec, Study
@@ -26,33 +22,20 @@ _RECIPE = 1
 
 
 def initial_model(study: Study) -> Parameters:
-    """The study's initial model, float32 ``[all]``.
-
-    Pretraining is computed once; then it is read from the cache folder.
-    """
+    """The study's initial model, float32 ``[all]``; pretraining is computed once and kept in the cache."""
     network = build_network(study.model, study.task)
     if study.pretraining.source == "random":
         return get_parameters(network)
-    path = _cached(study)
-    size = len(get_parameters(network))
-    if path.exists():
-        try:
-            values = load(path.read_bytes())["parameters"]
-            if values.shape == (size,) and values.dtype == np.float32 and np.isfinite(values).all():
-                return values
-            log.warning("%s holds another model; pretraining again", path)
-        except (OSError, KeyError, SafetensorError) as error:
-            log.warning("%s is corrupt (%s); pretraining again", path, error)
-    log.info("pretraining %s on %d generated examples", study.model.name, study.pretraining.examples)
     task = load_task(study.task.package, study.task.options)
     examples = task.public_examples(study.pretraining.examples, study.pretraining.seed)
-    pretrain(network, examples, study.pretraining)
-    values = get_parameters(network)
-    try:
-        write_whole(path, save({"parameters": values}))
-    except StorageError as error:
-        log.warning("the pretrained model is not kept for next time: %s", error)
-    return values
+
+    def pretrained() -> Arrays:
+        log.info("pretraining %s on %d generated examples", study.model.name, len(examples))
+        pretrain(network, examples, study.pretraining)
+        return {"parameters": get_parameters(network)}
+
+    name = f"initial-{study.task.name}-{study.model.name}"
+    return cached(name, _version(study, examples), pretrained)["parameters"].astype(np.float32)
 
 
 def pretrain(network: nn.Module, examples: Examples, spec: PretrainingSpec) -> None:
@@ -77,8 +60,11 @@ def pretrain(network: nn.Module, examples: Examples, spec: PretrainingSpec) -> N
         parameter.requires_grad_(learns)
 
 
-def _cached(study: Study) -> Path:
-    parts = [study.task.package, study.task.options, study.model.model_dump(exclude={"name", "trainable"})]
-    key = json.dumps([_RECIPE, *parts, study.pretraining.model_dump(mode="json")], sort_keys=True)
-    name = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return cache_folder() / "initial_models" / f"{study.task.name}-{study.model.name}-{name}.safetensors"
+def _version(study: Study, examples: Examples) -> str:
+    """Everything that the pretrained weights follow from."""
+    model = study.model.model_dump(mode="json", exclude={"name", "trainable"})
+    recipe = [_RECIPE, torch.__version__, model, study.pretraining.model_dump(mode="json")]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    digest.update(examples.images.tobytes())
+    digest.update(examples.targets.tobytes())
+    return digest.hexdigest()

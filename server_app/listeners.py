@@ -14,8 +14,8 @@ from server_app.record import RoundLine, Summary
 class Listener:
     """Told about a run as it goes; what it does changes nothing of the run. By default it does nothing."""
 
-    def started(self, study: Study, folder: Path, membership: Membership) -> None:
-        """The hospitals have come."""
+    def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:
+        """The hospitals have come, and round 1 will start from ``initial``, float32 ``[all]``."""
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:
         """A round has given the model ``parameters``, float32 ``[all]``."""

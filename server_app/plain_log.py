@@ -18,7 +18,7 @@ class PlainLog(Listener):
 
     _folder = Path()
 
-    def started(self, study: Study, folder: Path, membership: Membership) -> None:
+    def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:  # noqa: ARG002
         """Say who takes part."""
         self._folder = folder
         log.info("study %s (%s) in %s", study.name, study.id[:12], folder)

@@ -89,7 +89,14 @@ class Comparison(Entry):
 
 
 class Summary(Entry):
-    """``summary.json``."""
+    """``summary.json``.
+
+    Attributes:
+        rounds: as planned; ``metrics.jsonl`` has a line for each that was done.
+        simulation: all hospitals ran on one computer, and somebody looked at all of them.
+        rendered: the images were drawn, not acquired.
+        pooled: the released model on all hospitals' test patients (simulation only), as are the next two.
+    """
 
     study: str
     title: str
@@ -103,6 +110,7 @@ class Summary(Entry):
     simulation: bool
     seed: int | None
     classes: tuple[str, ...]
+    rendered: bool
     privacy: PrivacyStatement
     sites: dict[str, SiteSummary]
     pooled: Measurement | None = None
@@ -130,7 +138,10 @@ class RoundLine(Entry):
 
 
 class EvaluationLine(Entry):
-    """How the global model after a round did on test patients, a line of ``metrics.jsonl`` (simulation)."""
+    """How the global model after a round did on test patients, a line of ``metrics.jsonl`` (simulation).
+
+    Round 0 is the initial model, before any patient's data.
+    """
 
     event: Literal["evaluation"] = "evaluation"
     round: int

@@ -48,7 +48,6 @@ class StudyRun:
         self._membership = Membership({}, {})
         self._latest: dict[str, TrainReply] = {}
         self._rounds_of: dict[str, int] = {}
-        self._rounds_done = 0
         self._version = ""
         self._released: Parameters | None = None
 
@@ -72,9 +71,9 @@ class StudyRun:
     def _train(self) -> None:
         federation, study = self._run.federation, self._study
         self._membership = assemble(self._grid, study, federation.patience, federation.deadline)
-        for listener in self._listeners:
-            listener.started(study, self._folder, self._membership)
         parameters = initial_model(study)
+        for listener in self._listeners:
+            listener.started(study, self._folder, self._membership, parameters)
         rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline)
         tail = Tail(study.rounds, study.tail)
         for round_number in range(1, study.rounds + 1):
@@ -90,7 +89,6 @@ class StudyRun:
         self._latest.update(result.replies)
         for name in result.replies:
             self._rounds_of[name] = self._rounds_of.get(name, 0) + 1
-        self._rounds_done = round_number
         sha256 = self._keep(result.parameters, round_number, tuple(result.replies))
         line = RoundLine(
             round=round_number,
@@ -142,10 +140,11 @@ class StudyRun:
             reason=reason,
             started=self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=round(time.monotonic() - self._clock, 3),
-            rounds=self._rounds_done,
+            rounds=study.rounds,
             simulation=False,
             seed=self._run.options.seed,
             classes=study.task.classes,
+            rendered=study.task.rendered,
             privacy=privacy_statement(study, self._run.options.seed),
             sites=sites,
         )

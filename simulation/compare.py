@@ -56,4 +56,5 @@ def _one_hospital(run: RunConfig, sites: list[str], folder: Path) -> list[str]:
 def _trained(overrides: Sequence[str], cohorts: Mapping[str, Cohort]) -> Measurement:
     keeper = Keeper()
     run_inline(overrides, 1, keeper)
-    return Judge(compose_run(overrides).study, cohorts).pooled(keeper.released)
+    pooled, _ = Judge(compose_run(overrides).study, cohorts).judge(keeper.released)
+    return pooled

@@ -26,18 +26,15 @@ class Judge:
         self._everybody = pool([cohort.test for cohort in cohorts.values()])
         self._network = build_network(study.model, study.task)
 
-    def pooled(self, parameters: Parameters) -> Measurement:
-        """On all hospitals' test patients together."""
+    def judge(self, parameters: Parameters) -> tuple[Measurement, dict[str, Measurement]]:
+        """The model on all hospitals' test patients together, and on each hospital's."""
         set_parameters(self._network, parameters)
-        return measure(predict(self._network, self._everybody), self._everybody, self._study.task.stratum)
-
-    def by_site(self, parameters: Parameters) -> dict[str, Measurement]:
-        """On each hospital's test patients."""
-        set_parameters(self._network, parameters)
-        return {
-            site: measure(predict(self._network, cohort.test), cohort.test)
-            for site, cohort in self.cohorts.items()
-        }
+        scores = {site: predict(self._network, cohort.test) for site, cohort in self.cohorts.items()}
+        everybody = np.concatenate(list(scores.values()))
+        return (
+            measure(everybody, self._everybody, self._study.task.stratum),
+            {site: measure(scores[site], cohort.test) for site, cohort in self.cohorts.items()},
+        )
 
     def baselines(self) -> dict[str, Measurement]:
         """What the task's trivial classifier does: a covariate's size alone."""
@@ -91,21 +88,24 @@ class Recorder(Listener):
         self._folder = Path()
         self.latest: EvaluationLine | None = None
 
-    def started(self, study: Study, folder: Path, membership: Membership) -> None:  # noqa: ARG002
-        """Remember where the record is."""
+    def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:  # noqa: ARG002
+        """Measure the initial model, so that it can be seen what the patients' data add."""
         self._folder = folder
+        self._record(0, initial)
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:
         """Measure the round's model."""
-        self.latest = EvaluationLine(
-            round=line.round, pooled=self._judge.pooled(parameters), sites=self._judge.by_site(parameters)
-        )
+        self._record(line.round, parameters)
+
+    def _record(self, round_number: int, parameters: Parameters) -> None:
+        pooled, sites = self._judge.judge(parameters)
+        self.latest = EvaluationLine(round=round_number, pooled=pooled, sites=sites)
         append_line(self._folder / "metrics.jsonl", self.latest.model_dump_json())
 
 
 def complete(summary: Summary, judge: Judge, released: Parameters) -> Summary:
     """``summary`` with what only a simulation knows: true counts, and the released model's measurements."""
-    measured = judge.by_site(released)
+    pooled, measured = judge.judge(released)
     sites = {
         name: site.model_copy(
             update={
@@ -121,7 +121,7 @@ def complete(summary: Summary, judge: Judge, released: Parameters) -> Summary:
         update={
             "simulation": True,
             "sites": sites,
-            "pooled": judge.pooled(released),
+            "pooled": pooled,
             "baselines": judge.baselines(),
         }
     )

@@ -50,7 +50,7 @@ class Display(Listener):
         """A line above the bar."""
         self._console.print(text, markup=False)
 
-    def started(self, study: Study, folder: Path, membership: Membership) -> None:
+    def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:  # noqa: ARG002
         """Say who takes part in what."""
         self._rounds = study.rounds
         self._bar.update(self._task, total=study.rounds)

@@ -1,6 +1,7 @@
 """Which patients take part in a step, and their images as tensors."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ class Batch:
     """All images of some patients.
 
     Attributes:
-        images: float32 ``[images, channels, height, width]``.
+        images: float32 ``[images, ...]``, what the trained network takes.
         targets: int64 ``[images]``.
         rows: int64 ``[images]``, which of the batch's patients (0, 1, ...) each image shows.
         patients: how many patients there are.
@@ -29,11 +30,15 @@ class Batch:
 
 
 class Patients:
-    """A cohort's training images, patient by patient."""
+    """A cohort's training images, patient by patient.
+
+    Attributes:
+        images: float32 ``[images, channels, height, width]``, those of a patient one after another.
+    """
 
     def __init__(self, examples: Examples) -> None:
         order = np.argsort(examples.patients, kind="stable")
-        self._images = torch.from_numpy(np.ascontiguousarray(examples.images[order]))
+        self.images = torch.from_numpy(np.ascontiguousarray(examples.images[order]))
         self._targets = torch.from_numpy(examples.targets[order])
         _, self._starts, self._counts = np.unique(
             examples.patients[order], return_index=True, return_counts=True
@@ -41,6 +46,12 @@ class Patients:
 
     def __len__(self) -> int:
         return len(self._counts)
+
+    def seen_as(self, images: torch.Tensor) -> "Patients":
+        """The same patients with other tensors ``[images, ...]`` in the place of their images."""
+        other = copy(self)
+        other.images = images
+        return other
 
     def batches(self, chosen: NDArray[np.int64], most_images: int) -> Iterator[Batch]:
         """The ``chosen`` patients in batches of whole patients.
@@ -60,7 +71,7 @@ class Patients:
             [np.arange(self._starts[p], self._starts[p] + n) for p, n in zip(chosen, counts, strict=True)]
         )
         return Batch(
-            images=self._images[index],
+            images=self.images[index],
             targets=self._targets[index],
             rows=torch.from_numpy(np.repeat(np.arange(len(chosen)), counts)),
             patients=len(chosen),

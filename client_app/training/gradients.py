@@ -8,6 +8,7 @@ then moves by at most C in L2, however many images the patient has. Assumption: 
 of a batch apart from each other, which ``federation.dp_ready`` sees to.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,9 @@ from torch.nn.functional import cross_entropy
 from client_app.training.batches import Batch
 from federation.errors import PrivacyError
 
+# Torch warns that images need no gradient themselves; that is so at the first layer of every network here.
+warnings.filterwarnings("ignore", message="Full backward hook is firing")
+
 # Bytes that the per-image gradients of one batch may take.
 _MEMORY = 512 * 2**20
 
@@ -27,8 +31,8 @@ class PatientGradients:
     """Gradients of one network, patient by patient.
 
     Args:
-        network: images ``[n, channels, height, width]`` to scores ``[n, classes]``; only parameters that
-            require gradients get one.
+        network: images ``[n, ...]`` to scores ``[n, classes]``; only parameters that require gradients get
+            one.
         clipping_norm: C; None sums the patients' gradients as they are.
         class_weights: weight of each class in the cross entropy.
     """

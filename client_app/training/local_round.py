@@ -20,7 +20,7 @@ from client_app.training.gradients import PatientGradients
 from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
 from client_app.training.stream import Stream
 from federation.messages import Parameters
-from federation.models import get_parameters, layout_of, set_parameters
+from federation.models import get_parameters, head_inputs, head_of, layout_of, set_parameters
 from federation.promise import noise_multiplier
 from federation.study import Study
 
@@ -55,15 +55,21 @@ class LocalTraining:
         self._study = study
         self._network = network
         self._patients = patients
+        self._seen = patients
+        self._trunk: Parameters | None = None
         self._expected = study.privacy.sampling_rate * expected_patients
         self._secret = secret
         self._noise = noise_multiplier(study)
         self._mask = layout_of(network).mask
-        self._gradients = PatientGradients(network, study.privacy.clipping_norm, study.training.class_weights)
+        trained = head_of(network, study.model) if study.model.trainable == "head" else network
+        self._gradients = PatientGradients(
+            trained, study.privacy.clipping_norm, study.training.class_weights
+        )
 
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
         """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
         set_parameters(self._network, start)
+        self._look_through_trunk(start[~self._mask])
         trained = self._gradients.parameters
         anchor = [p.detach().clone() for p in trained]
         optimizer = make_optimizer(self._study.training, trained)
@@ -74,6 +80,17 @@ class LocalTraining:
         update = (get_parameters(self._network) - start)[self._mask]
         return LocalRound(update=update, optimizer_state=pack_state(optimizer))
 
+    def _look_through_trunk(self, trunk: Parameters) -> None:
+        """Where only the head learns, compute what it sees once, not at every step.
+
+        The rest of the network stays as it is from round to round, and the head's gradients are the same.
+        """
+        model = self._study.model
+        if model.trainable != "head" or (self._trunk is not None and np.array_equal(self._trunk, trunk)):
+            return
+        self._trunk = trunk
+        self._seen = self._patients.seen_as(head_inputs(self._network, model, self._patients.images))
+
     def _step(
         self,
         optimizer: torch.optim.Optimizer,
@@ -82,7 +99,7 @@ class LocalTraining:
     ) -> None:
         rate = self._study.privacy.sampling_rate
         chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
-        totals = self._gradients.total(self._patients.batches(chosen, self._gradients.images_at_once))
+        totals = self._gradients.total(self._seen.batches(chosen, self._gradients.images_at_once))
         noise = self._noise_like(totals, Stream(self._secret, *address, "noise"))
         pull = self._study.strategy.proximal or 0.0
         for p, total, drawn, start in zip(self._gradients.parameters, totals, noise, anchor, strict=True):

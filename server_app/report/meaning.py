@@ -104,7 +104,7 @@ def limits(run: Run) -> list[str]:
     ]
     if summary.status != "completed":
         found.append("The run did not finish. Whatever figures stand here are those of an unfinished model.")
-    if run.rendered:
+    if run.summary.rendered:
         found.append(
             "The images are rendered: outlines and ratings come from radiologists, densities were computed "
             "from them. The model has seen no patient's scan, and nothing here says how it would do on one."

@@ -47,11 +47,6 @@ class Run:
             names |= dict.fromkeys((*line.participants, *(absence.site for absence in line.absent)))
         return tuple(names)
 
-    @property
-    def rendered(self) -> bool:
-        """Whether the images were computed; a contact sheet is only ever written of rendered patches."""
-        return self.summary.study.startswith("nodule_ct") or self.samples is not None
-
 
 def read_run(run_dir: Path) -> Run:
     """The record in ``run_dir``: ``summary.json``, ``metrics.jsonl`` and, in simulation, ``samples.png``.

@@ -133,7 +133,7 @@ def _privacy_notes(summary: Summary) -> Iterator[Note]:
 
 def _setting_notes(run: Run) -> Iterator[Note]:
     if run.summary.simulation:
-        images = "rendered images" if run.rendered else "public data"
+        images = "rendered images" if run.summary.rendered else "public data"
         yield Note("plain", f"Simulation: all hospitals ran on one computer, on {images}.")
     if run.samples_withheld:
         yield Note(

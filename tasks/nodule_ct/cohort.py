@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from federation.cache import Arrays, cached
 from federation.errors import DataError
 from federation.tasks import Cohort, Examples
-from tasks.nodule_ct.cache import Arrays, cached
 from tasks.nodule_ct.label import Label, in_train
 from tasks.nodule_ct.lidc import read_nodules
 from tasks.nodule_ct.phantom import phantom
 from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
 from tasks.nodule_ct.render import LEAST_HU, MOST_HU, render_nodule
 from tasks.nodule_ct.shape import largest_slice
+from tasks.nodule_ct.version import code_version
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class NoduleTask:
             )
         if not 0 <= part < parts:
             raise DataError(f"hospital {part} of {parts} does not exist; they count from 0 to {parts - 1}")
-        arrays = cached(f"nodule_ct-{self.label}-{part}", lambda: self._render(part))
+        arrays = cached(f"nodule_ct-{self.label}-{part}", code_version(), lambda: self._render(part))
         train = arrays["train"].astype(np.bool_)
         return Cohort(
             description=PROTOCOLS[part].description,
@@ -53,7 +54,9 @@ class NoduleTask:
         """
         if count < 1:
             raise DataError(f"{count} public examples were asked for; ask for at least 1")
-        arrays = cached(f"nodule_ct-phantoms-{seed}-{count}", lambda: _render_phantoms(count, seed))
+        arrays = cached(
+            f"nodule_ct-phantoms-{seed}-{count}", code_version(), lambda: _render_phantoms(count, seed)
+        )
         return _examples(arrays, np.ones(count, dtype=np.bool_))
 
     def _render(self, part: int) -> Arrays:
