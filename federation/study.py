@@ -78,6 +78,8 @@ class PretrainingSpec(Frozen):
 
     Attributes:
         source: ``random`` weights, or weights trained on the task's generated ``phantom`` examples.
+        keep: ``features`` starts with a head of zeros, so that every opinion about classes comes from patients;
+            ``all`` keeps the head that the examples taught.
         examples: how many phantoms.
         epochs: how often each is seen.
         learning_rate: of Adam.
@@ -86,6 +88,7 @@ class PretrainingSpec(Frozen):
     """
 
     source: Literal["random", "phantom"] = "random"
+    keep: Literal["features", "all"] = "features"
     examples: Annotated[int, Field(ge=1)] = 6000
     epochs: Annotated[int, Field(ge=1)] = 5
     learning_rate: Positive = 1e-3

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from federation.cache import Arrays, cached
 from federation.messages import Parameters
-from federation.models import build_network, get_parameters
+from federation.models import build_network, get_parameters, head_of, set_parameters
 from federation.study import PretrainingSpec, Study
 from federation.tasks import Examples, load_task
 
@@ -35,7 +35,13 @@ def initial_model(study: Study) -> Parameters:
         return {"parameters": get_parameters(network)}
 
     name = f"initial-{study.task.name}-{study.model.name}"
-    return cached(name, _version(study, examples), pretrained)["parameters"].astype(np.float32)
+    values = cached(name, _version(study, examples), pretrained)["parameters"].astype(np.float32)
+    if study.pretraining.keep == "features":
+        set_parameters(network, values)
+        for parameter in head_of(network, study.model).parameters():
+            parameter.detach().zero_()
+        values = get_parameters(network)
+    return values
 
 
 def pretrain(network: nn.Module, examples: Examples, spec: PretrainingSpec) -> None:
@@ -63,7 +69,7 @@ def pretrain(network: nn.Module, examples: Examples, spec: PretrainingSpec) -> N
 def _version(study: Study, examples: Examples) -> str:
     """Everything that the pretrained weights follow from."""
     model = study.model.model_dump(mode="json", exclude={"name", "trainable"})
-    recipe = [_RECIPE, torch.__version__, model, study.pretraining.model_dump(mode="json")]
+    recipe = [_RECIPE, torch.__version__, model, study.pretraining.model_dump(mode="json", exclude={"keep"})]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     digest.update(examples.images.tobytes())
     digest.update(examples.targets.tobytes())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from federation.config import RunConfig, compose_run, run_folder
-from federation.errors import WardroundError
+from federation.config import compose_run, run_folder
+from federation.errors import ConfigError, WardroundError
 from server_app.report import write_report
 from simulation.compare import compare
 from simulation.engine import load_cohorts, quoted, run_inline
@@ -37,49 +37,40 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     overrides = ["progress=quiet" if item in {"-q", "--quiet"} else item for item in arguments]
     try:
-        return _simulate(overrides)
+        _simulate(overrides)
     except WardroundError as error:
         Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped by hand; what was finished is in the run's folder")
         return 130
+    return 0
 
 
-def _simulate(overrides: Sequence[str]) -> int:
+def _simulate(overrides: Sequence[str]) -> None:
     run = compose_run(overrides)
     folder = run_folder(run, f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{run.study.name}")
     if (folder / "study.json").exists():
-        raise WardroundError(f"run_dir={folder} already holds a run; choose another folder")
-    cohorts = load_cohorts(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    _log_to(folder / "run.log")
+        raise ConfigError(f"run_dir={folder} already holds a run; choose another folder")
+    judge = Judge(run.study, load_cohorts(run))
     overrides = [
         *(item for item in overrides if not item.startswith("run_dir=")),
         f"run_dir={quoted(folder)}",
     ]
-    judge = Judge(run.study, cohorts)
+    _log_to(folder / "run.log")
     recorder, keeper = Recorder(judge), Keeper()
     with Display(run.options, lambda: recorder.latest) as display:
         try:
-            run_inline(overrides, len(cohorts), recorder, keeper, display)
-            _complete(overrides, run, folder, judge, keeper, display)
+            run_inline(overrides, len(judge.cohorts), recorder, keeper, display)
+            summary = complete(keeper.summary, judge, keeper.released)
+            write_summary(folder, summary)
+            write_samples(folder / "samples.png", judge.cohorts, run.study.task)
+            if run.options.compare:
+                display.say("the same recipe without the federation: each hospital alone, everybody pooled")
+                comparison = compare(overrides, run, judge.cohorts, folder)
+                write_summary(folder, summary.model_copy(update={"comparison": comparison}))
         finally:
             _leave(folder, display)
-    return 0
-
-
-def _complete(
-    overrides: Sequence[str], run: RunConfig, folder: Path, judge: Judge, keeper: Keeper, display: Display
-) -> None:
-    """Add to the record what only a simulation knows."""
-    summary = complete(keeper.summary, judge, keeper.released)
-    write_summary(folder, summary)
-    write_samples(folder / "samples.png", judge.cohorts, run.study.task)
-    if run.options.compare:
-        display.say("the same recipe without the federation: each hospital alone, and all patients pooled")
-        comparison = compare(overrides, run, judge.cohorts, folder)
-        write_summary(folder, summary.model_copy(update={"comparison": comparison}))
 
 
 def _leave(folder: Path, display: Display) -> None:
@@ -102,6 +93,7 @@ def _point_latest(folder: Path) -> None:
 
 def _log_to(file: Path) -> None:
     """Keep the sites' and the coordinator's logs with the run, out of the way of its progress."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     for name in ("wardround", "flwr"):

@@ -62,9 +62,7 @@ class LocalTraining:
         self._noise = noise_multiplier(study)
         self._mask = layout_of(network).mask
         trained = head_of(network, study.model) if study.model.trainable == "head" else network
-        self._gradients = PatientGradients(
-            trained, study.privacy.clipping_norm, study.training.class_weights
-        )
+        self._gradients = PatientGradients(trained, study.privacy.clipping_norm, study.training.class_weights)
 
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
         """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
