@@ -78,7 +78,7 @@ class PretrainingSpec(Frozen):
 
     Attributes:
         source: ``random`` weights, or weights trained on the task's generated ``phantom`` examples.
-        keep: ``features`` starts with a head of zeros, so that every opinion about classes comes from patients;
+        keep: ``features`` starts with a head of zeros, so that all it says of classes comes from patients;
             ``all`` keeps the head that the examples taught.
         examples: how many phantoms.
         epochs: how often each is seen.

@@ -77,7 +77,6 @@ def a_summary() -> Summary:
                 patients=160,
                 steps=24,
                 rounds=3,
-        rendered=True,
                 epsilon=7.981,
                 delta=1e-5,
                 auc=0.93,

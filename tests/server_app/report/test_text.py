@@ -150,7 +150,7 @@ def test_limits_name_rendering_the_test_and_the_purpose(summary):
 
 
 def test_limits_do_not_call_other_data_rendered(summary):
-    assert "rendered" not in " ".join(limits(Run(summary.model_copy(update={"study": "chest_xray"}))))
+    assert "rendered" not in " ".join(limits(Run(summary.model_copy(update={"rendered": False}))))
 
 
 def test_the_strip_gives_promise_and_cost(summary, rounds):
