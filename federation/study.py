@@ -32,6 +32,13 @@ class StratumSpec(Frozen):
     high: float
 
 
+class BaselineSpec(Frozen):
+    """The trivial classifier that always stands beside the model: the larger the covariate, the more likely."""
+
+    label: str
+    covariate: Name
+
+
 class TaskSpec(Frozen):
     """What is predicted, from what.
 
@@ -41,7 +48,7 @@ class TaskSpec(Frozen):
         channels: channels of an image.
         image_size: height and width in pixels.
         options: handed to the task as they are.
-        baseline: a covariate whose size alone is the trivial classifier.
+        baseline: what a ruler would do.
         stratum: a harder part of the test images.
         rendered: the images are drawn, not acquired; every result says so.
     """
@@ -52,7 +59,7 @@ class TaskSpec(Frozen):
     channels: Annotated[int, Field(ge=1)]
     image_size: Annotated[tuple[int, ...], Field(min_length=1, max_length=3)]
     options: dict[str, Option] = Field(default_factory=dict)
-    baseline: Name | None = None
+    baseline: BaselineSpec | None = None
     stratum: StratumSpec | None = None
     rendered: bool = False
 

@@ -38,12 +38,12 @@ class Judge:
 
     def baselines(self) -> dict[str, Measurement]:
         """What the task's trivial classifier does: a covariate's size alone."""
-        name = self._study.task.baseline
-        if name is None:
+        baseline = self._study.task.baseline
+        if baseline is None:
             return {}
-        scores = np.asarray(self._everybody.covariates[name])
+        scores = np.asarray(self._everybody.covariates[baseline.covariate])
         spec = self._study.task.stratum
-        return {name: measure(scores, self._everybody, spec, as_probability=False)}
+        return {baseline.label: measure(scores, self._everybody, spec, as_probability=False)}
 
 
 class Keeper(Listener):

@@ -52,7 +52,7 @@ def draw_samples(cohorts: Mapping[str, Cohort], task: TaskSpec) -> Figure:
 
 def _caption(task: TaskSpec) -> str:
     origin = "Rendered: drawn by a computer, not acquired by a scanner. " if task.rendered else ""
-    numbers = f"Above each image: {task.stratum.covariate}." if task.stratum else ""
+    numbers = f"Above each image: {task.stratum.covariate.replace('_', ' ')}." if task.stratum else ""
     return origin + numbers
 
 

@@ -4,13 +4,15 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 
 from federation.files import write_whole
 from server_app.record import RoundLine, Summary
 from server_app.report import figures, meaning, numbers, style, text
 from server_app.report.figures import Row
 from server_app.report.reading import Run, read_run
+from server_app.report.stylesheet import STYLE
+from server_app.report.template import PAGE
 
 
 def write_report(run_dir: Path) -> Path:
@@ -30,7 +32,7 @@ def write_report(run_dir: Path) -> Path:
 def render(run: Run) -> str:
     """The page as HTML."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=DictLoader({"report.html.j2": PAGE, "report.css.j2": STYLE}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

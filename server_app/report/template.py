@@ -1,3 +1,9 @@
+"""The page, as a Jinja2 template; a Flower bundle carries Python, not template files."""
+
+# Long lines are HTML; breaking them would put spaces on the page.
+# ruff: noqa: E501
+
+PAGE = """\
 {# SVG comes from figures.py, which escapes every name it draws: the only text that is passed through as it is. #}
 {% macro figure(svg, title) %}
 <figure>
@@ -213,3 +219,4 @@ figure on this page was drawn from <code>summary.json</code> and <code>metrics.j
 </main>
 </body>
 </html>
+"""

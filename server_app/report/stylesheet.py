@@ -1,3 +1,6 @@
+"""How the page looks; see ``template``."""
+
+STYLE = """\
 :root {
   color-scheme: light dark;
 {% for name, value in light.items() %}
@@ -103,3 +106,4 @@ code { font: .9em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation
   .note, .facts { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   table { font-size: 9.5pt; }
 }
+"""

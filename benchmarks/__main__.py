@@ -1,0 +1,20 @@
+"""``python -m benchmarks NAME``, which ``./scripts/bench`` calls."""
+
+import sys
+
+from benchmarks import nodule_ct
+from benchmarks.table import publish
+
+BENCHMARKS = {"nodule_ct": nodule_ct.run}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named benchmark; returns the exit code."""
+    if len(arguments) != 1 or arguments[0] not in BENCHMARKS:
+        sys.stderr.write(f"usage: ./scripts/bench NAME, one of: {', '.join(BENCHMARKS)}\n")
+        return 2
+    publish(arguments[0], BENCHMARKS[arguments[0]]())
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
