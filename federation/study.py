@@ -6,6 +6,7 @@ anything that touches a patient differ in their id, and two spellings of one stu
 
 import hashlib
 import json
+import math
 from datetime import date
 from typing import Annotated, Literal, Self
 
@@ -33,7 +34,7 @@ class StratumSpec(Frozen):
 
 
 class BaselineSpec(Frozen):
-    """The trivial classifier that always stands beside the model: the larger the covariate, the more likely."""
+    """The trivial classifier that stands beside the model: the larger the covariate, the more likely."""
 
     label: str
     covariate: Name
@@ -242,3 +243,8 @@ class Study(Frozen):
     def total_steps(self) -> int:
         """Steps a site runs when it takes part in every round."""
         return self.rounds * self.training.steps
+
+    @property
+    def tail_rounds(self) -> int:
+        """How many of the last rounds' models the released one is the average of."""
+        return math.ceil(self.rounds * self.tail)

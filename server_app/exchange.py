@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 
-from federation.errors import MessageError
 from federation.messages import Record, RefusalReply, from_content, to_content
 
 # Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
@@ -64,7 +63,7 @@ def _answer(reply: Message) -> Answer:
         return Answer(None, f"its node reports error {reply.error.code}")
     try:
         record = from_content(reply.content)
-    except MessageError as error:
+    except Exception as error:  # whatever one node sends, the others' answers must not be lost
         return Answer(None, f"invalid reply: {error}")
     if isinstance(record, RefusalReply):
         text = f"{record.kind} by {record.rule}: {record.reason} (reference {record.reference})"

@@ -48,11 +48,13 @@ def assemble(grid: Grid, study: Study, patience: float, deadline: float) -> Memb
     end = time.monotonic() + patience
     while True:
         nodes = [node for node in sorted(grid.get_node_ids()) if node not in asked]
+        if not nodes and time.monotonic() > end:
+            break
         asked |= set(nodes)
         questions = {node: DescribeRequest(study=study) for node in nodes}
         for node, answer in ask(grid, questions, MessageType.QUERY, deadline).items():
             _enter(node, answer, study, members, absent)
-        if set(study.participants) <= {*members, *absent} or time.monotonic() > end:
+        if set(study.participants) <= {*members, *absent}:
             break
         time.sleep(0.5)
     for name in study.participants:
@@ -68,7 +70,9 @@ def _enter(
     node: int, answer: Answer, study: Study, members: dict[str, Member], absent: dict[str, str]
 ) -> None:
     if not isinstance(answer.record, DescribeReply):
-        absent[answer.site or f"node {node}"] = answer.problem or "answered something else than asked"
+        # A refusal in the name of a member comes from somebody else.
+        name = f"node {node}" if answer.site in {"", *members} else answer.site
+        absent[name] = answer.problem or "answered something else than asked"
         return
     reply = answer.record
     if reply.site not in study.participants:
@@ -77,3 +81,4 @@ def _enter(
         absent[f"node {node}"] = f"says that it is {reply.site}, which another node is"
     else:
         members[reply.site] = Member(node, reply.declared_patients, reply.description)
+        absent.pop(reply.site, None)

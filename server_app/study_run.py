@@ -1,6 +1,5 @@
 """A study from its first model to its released one."""
 
-import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from federation.models import build_network, layout_of
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
 from server_app.membership import Membership, assemble
+from server_app.model_card import write_model_card
 from server_app.record import Absence, RoundLine, SiteSummary, Summary
 from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
@@ -75,7 +75,7 @@ class StudyRun:
         for listener in self._listeners:
             listener.started(study, self._folder, self._membership, parameters)
         rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline)
-        tail = Tail(study.rounds, study.tail)
+        tail = Tail(study.rounds - study.tail_rounds + 1)
         for round_number in range(1, study.rounds + 1):
             begun = time.monotonic()
             result = rounds.run(round_number, parameters)
@@ -149,6 +149,8 @@ class StudyRun:
             sites=sites,
         )
         write_whole(self._folder / "summary.json", summary.model_dump_json(indent=2).encode())
+        if self._released is not None:
+            write_model_card(self._folder, study, summary)
         for listener in self._listeners:
             listener.finished(summary, self._released)
         return summary
@@ -158,12 +160,11 @@ class Tail:
     """The average of the last rounds' models; it is released, so that nothing is chosen on anybody's scores.
 
     Args:
-        rounds: how many rounds there will be.
-        share: of the rounds, how many count.
+        first: the first round that counts.
     """
 
-    def __init__(self, rounds: int, share: float) -> None:
-        self._first = rounds - math.ceil(rounds * share) + 1
+    def __init__(self, first: int) -> None:
+        self._first = first
         self._sum: NDArray[np.float64] = np.zeros(1)
         self._count = 0
 

@@ -84,6 +84,8 @@ class InlineGrid(Grid):
         with self._turns:
             try:
                 reply = self._client_app(message, self._contexts[message.metadata.dst_node_id])
+                if not isinstance(reply, Message):
+                    raise TypeError(f"the app returned a {type(reply).__name__}, not a message")
             except Exception as error:  # as a real node does it
                 failure = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(error).__name__)
                 reply = Message(failure, reply_to=message)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from federation.config import compose_run, run_folder
 from federation.errors import ConfigError, WardroundError
+from server_app.model_card import write_model_card
 from server_app.report import write_report
 from simulation.compare import compare
 from simulation.engine import load_cohorts, quoted, run_inline
@@ -64,6 +65,7 @@ def _simulate(overrides: Sequence[str]) -> None:
             run_inline(overrides, len(judge.cohorts), recorder, keeper, display)
             summary = complete(keeper.summary, judge, keeper.released)
             write_summary(folder, summary)
+            write_model_card(folder, run.study, summary)
             write_samples(folder / "samples.png", judge.cohorts, run.study.task)
             if run.options.compare:
                 display.say("the same recipe without the federation: each hospital alone, everybody pooled")

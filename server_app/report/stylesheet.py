@@ -55,7 +55,8 @@ figcaption { margin-top: 8px; max-width: 38em; font-size: 15.5px; color: var(--m
 
 table { width: 100%; border-collapse: collapse; font-size: 16px; font-variant-numeric: tabular-nums; }
 caption { text-align: left; margin-bottom: 8px; color: var(--muted); }
-th, td { padding: 9px 12px 9px 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--grid); }
+th, td { padding: 9px 12px 9px 0; text-align: right; vertical-align: top; }
+th, td { border-bottom: 1px solid var(--grid); }
 thead th { font-weight: 600; color: var(--muted); vertical-align: bottom; }
 th:first-child, .words { text-align: left; }
 th:last-child, td:last-child { padding-right: 0; }

@@ -1,0 +1,114 @@
+"""``model_card.md``: what whoever takes the released model away has to know."""
+
+from pathlib import Path
+
+from federation.files import write_whole
+from federation.study import Study
+from server_app.record import Measurement, Summary
+
+_CARD = """\
+# {version}
+
+{title}. Purpose as approved: {purpose}. **Not a medical device.**
+
+| | |
+|---|---|
+| study | {study}, id `{study_id}` |
+| network | {network}, trained: {trainable}; {channels} channel(s), {size} pixels |
+| classes | {classes} |
+| start | {start} |
+| training | {rounds} rounds of {steps} steps, {strategy}; the average of the last {tail} rounds' models |
+| hospitals | {hospitals} |
+
+## Privacy
+
+{privacy}
+
+Somebody treated at two of these hospitals is two patients here, and their ε add up.
+
+## Results
+
+{results}
+
+## Use
+
+`models/final.safetensors` holds one float32 tensor for each parameter, under the network's own names;
+`models/final.json` says where it comes from and gives its SHA-256. Input must be prepared as the study's task
+does it; anything else has not been tested.
+"""
+
+
+def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
+    """Write the card of the model that a completed run has released."""
+    card = _CARD.format(
+        version=summary.model_version,
+        title=study.title,
+        purpose=study.purpose,
+        study=study.name,
+        study_id=study.id,
+        network=study.model.network,
+        trainable={"all": "all of it", "head": "its head", "norm_and_head": "its norms and head"}[
+            study.model.trainable
+        ],
+        channels=study.task.channels,
+        size=" x ".join(str(size) for size in study.task.image_size),
+        classes=", ".join(study.task.classes),
+        start=_start(study),
+        rounds=study.rounds,
+        steps=study.training.steps,
+        strategy=study.strategy.name,
+        tail=study.tail_rounds,
+        hospitals="; ".join(
+            f"{name}: {site.patients} patients, {site.rounds} rounds" for name, site in summary.sites.items()
+        ),
+        privacy=_privacy(summary),
+        results=_results(summary),
+    )
+    write_whole(folder / "model_card.md", card.encode())
+
+
+def _start(study: Study) -> str:
+    if study.pretraining.source == "random":
+        return "random weights"
+    head = "a head of zeros" if study.pretraining.keep == "features" else "the head they taught"
+    return f"weights taught by {study.pretraining.examples} generated examples of nobody, with {head}"
+
+
+def _privacy(summary: Summary) -> str:
+    privacy = summary.privacy
+    if privacy.epsilon is None:
+        return "None was promised: no clipping, no noise. The model may give away who it was trained on."
+    spent = "; ".join(
+        f"{name}: {'no steps' if site.epsilon is None else f'{site.epsilon:.2f}'}"
+        for name, site in summary.sites.items()
+    )
+    text = (
+        f"ε = {privacy.epsilon:g} at δ = {privacy.delta:g}, held by each hospital's updates alone, against "
+        f"everybody. Unit: {privacy.unit}, with all of a patient's images. Adjacency: {privacy.adjacency}. "
+        f"Spent by the steps really run: {spent}."
+    )
+    if privacy.secret == "operating system":  # noqa: S105
+        return text
+    return f"{text} **The noise of this run came from a seed, so it protects nobody.**"
+
+
+def _results(summary: Summary) -> str:
+    if summary.pooled is None:
+        return "Hospitals release no scores of single patients; none were measured."
+    rows = [("this model", summary.pooled), *summary.baselines.items()]
+    rendered = " The images are rendered, not acquired." if summary.rendered else ""
+    table = "\n".join(f"| {name} | {_area(measured)} |" for name, measured in rows)
+    return (
+        f"In a simulation, on {summary.pooled.images} images of {summary.pooled.patients} test patients of "
+        f"all hospitals.{rendered} Intervals are 95 %, by bootstrap over patients.\n\n"
+        f"| | test AUC |\n|---|---|\n{table}"
+    )
+
+
+def _area(measured: Measurement) -> str:
+    if measured.auc is None or measured.auc_interval is None:
+        return "one class only"
+    low, high = measured.auc_interval
+    harder = measured.stratum
+    part = f"; {harder.label}: {harder.auc:.3f}" if harder is not None and harder.auc is not None else ""
+    return f"{measured.auc:.3f} ({low:.3f}–{high:.3f}){part}"
