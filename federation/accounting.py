@@ -36,6 +36,11 @@ def epsilon_spent(noise_multiplier: float, sampling_rate: float, steps: int, del
         raise PrivacyError(f"noise_multiplier={noise_multiplier} must be positive: no noise, no privacy")
     if sampling_rate == 1:
         return _gaussian_epsilon(noise_multiplier / math.sqrt(steps), delta)
+    if noise_multiplier < _LOWEST_NOISE:
+        raise PrivacyError(
+            f"noise_multiplier={noise_multiplier:.4g} is below {_LOWEST_NOISE}, where the bound is not "
+            "reliable; use more noise"
+        )
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sampling_rate, steps)]
     try:
@@ -65,12 +70,19 @@ def noise_multiplier_for(epsilon: float, sampling_rate: float, steps: int, delta
     _check(sampling_rate, steps, delta)
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise PrivacyError(f"epsilon={epsilon} must be positive and finite")
+
+    def costs(noise: float) -> float:
+        try:
+            return epsilon_spent(noise, sampling_rate, steps, delta)
+        except PrivacyError:  # too little noise for a bound
+            return math.inf
+
     low = high = 1.0
-    while epsilon_spent(high, sampling_rate, steps, delta) > epsilon:
+    while costs(high) > epsilon:
         low, high = high, 2 * high
         if high > _HIGHEST_NOISE:
             raise PrivacyError(f"epsilon={epsilon} would need noise above {_HIGHEST_NOISE:g} x C; raise it")
-    while low == high or epsilon_spent(low, sampling_rate, steps, delta) < epsilon:
+    while low == high or costs(low) < epsilon:
         low, high = low / 2, min(low, high)
         if low < _LOWEST_NOISE:
             raise PrivacyError(
@@ -79,7 +91,7 @@ def noise_multiplier_for(epsilon: float, sampling_rate: float, steps: int, delta
             )
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        if epsilon_spent(middle, sampling_rate, steps, delta) > epsilon:
+        if costs(middle) > epsilon:
             low = middle
         else:
             high = middle

@@ -28,7 +28,7 @@ def cached(name: str, version: str, make: Callable[[], Arrays]) -> Arrays:
     A damaged file is named in a warning and made again. A folder that cannot be written costs a warning, not
     the result. Two processes that make the same thing at once both end with a whole file.
     """
-    path = _folder() / f"{name}-{version[:16]}.npz.checked"
+    path = cache_folder() / f"{name}-{version[:16]}.npz.checked"
     arrays = _load(path)
     if arrays is None:
         arrays = make()
@@ -36,7 +36,8 @@ def cached(name: str, version: str, make: Callable[[], Arrays]) -> Arrays:
     return arrays
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``$WARDROUND_CACHE``, or ``~/.cache/wardround``."""
     chosen = os.environ.get("WARDROUND_CACHE")
     # expanduser leaves "~" as it is for a user without a home; writing there fails, and is said.
     return Path(chosen) if chosen else Path("~/.cache/wardround").expanduser()

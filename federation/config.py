@@ -131,7 +131,7 @@ def _check_key(key: str, config: DictConfig) -> None:
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     keys = list(_dotted(values))
     if key not in keys:
-        raise ConfigError(f"{key} is not a setting; {nearest(key, keys)}")
+        raise ConfigError(f"{key} is not a setting; {nearest(key, {*keys, *_groups()})}")
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

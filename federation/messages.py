@@ -5,6 +5,7 @@ A record is JSON beside at most one flat float32 array, the parameters of a mode
 array, the array record ``arrays`` with the one array ``parameters``.
 """
 
+import io
 import json
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -144,20 +145,30 @@ def from_content(content: RecordDict) -> Record:
     try:
         fields = json.loads(str(config["json"]))
         if kind.has_parameters:
-            fields["parameters"] = _parameters(content.array_records[WIRE.arrays])
+            if "parameters" in fields:
+                raise MessageError(f"a {kind.__name__} with parameters in its JSON; they stand beside it")
+            fields["parameters"] = _parameters(content.array_records.get(WIRE.arrays))
         return validated(kind, fields, kind.__name__)
-    except (ConfigError, ValueError, TypeError) as error:
+    except (ConfigError, ValueError, TypeError, RecursionError) as error:
         raise MessageError(f"a {kind.__name__} is malformed: {error}") from error
 
 
-def _parameters(arrays: ArrayRecord) -> Parameters:
-    """The one flat array; as bytes on the wire it is never a pickle."""
-    if list(arrays) != [WIRE.parameters]:
-        raise MessageError(f"arrays named {sorted(arrays)}; there is one, {WIRE.parameters!r}")
+def _parameters(arrays: ArrayRecord | None) -> Parameters:
+    """The one flat array, of which every byte is accounted for; it is never a pickle."""
+    if arrays is None or list(arrays) != [WIRE.parameters]:
+        raise MessageError(f"arrays named {sorted(arrays or [])}; there is one, {WIRE.parameters!r}")
     array = arrays[WIRE.parameters]
     if array.stype != "numpy.ndarray":
         raise MessageError(f"an array serialised as {array.stype!r}; only 'numpy.ndarray' is read")
-    values = array.numpy()
-    if values.dtype != np.float32 or values.ndim != 1:
-        raise MessageError(f"parameters of {values.dtype}{list(values.shape)}; they are float32 [parameters]")
-    return values
+    file = io.BytesIO(array.data)
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # numpy parses the header as Python, with as many kinds of errors
+        raise MessageError(f"an array of {len(array.data)} bytes that is no .npy file: {error}") from error
+    if version != (1, 0) or dtype != np.float32 or len(shape) != 1:
+        raise MessageError(f"parameters of {dtype}{list(shape)}; they are float32 [parameters]")
+    told = (array.dtype, tuple(array.shape), len(array.data) - file.tell())
+    if told != ("float32", shape, 4 * shape[0]):
+        raise MessageError(f"{told} is not what an array of float32{list(shape)} says of itself")
+    return np.frombuffer(array.data, dtype=np.float32, offset=file.tell()).copy()

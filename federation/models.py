@@ -8,6 +8,7 @@ travels between them is a flat float32 array in the order of ``layout``.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,12 @@ from federation.schema import nearest
 from federation.study import Argument, ModelSpec, TaskSpec
 
 _IMAGES_AT_ONCE = 256
+
+# Arguments of the constructors that would fetch weights from elsewhere, or leave out the head.
+_WITHHELD = frozenset({"pretrained", "progress", "weights", "feed_forward"})
+
+# Torch has one generator for all threads; networks that are built side by side would share its draws.
+_generator = Lock()
 
 Parameters = NDArray[np.float32]
 Arguments = dict[str, Argument]
@@ -97,11 +104,17 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
             f"model.network={model.network!r} is not allowed; {nearest(model.network, NETWORKS)}"
         )
     entry = NETWORKS[model.network]
-    with torch.random.fork_rng(devices=[]):
+    withheld = sorted(_WITHHELD & set(model.arguments))
+    if withheld:
+        raise ConfigError(
+            f"model.arguments of {model.network} may not have {withheld}: weights come from the study alone, "
+            "and every network ends in its head"
+        )
+    with _generator, torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.seed)
         try:
             network = entry.build(model.arguments, task)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise ConfigError(f"model.arguments={model.arguments} for {model.network}: {error}") from error
     make_dp_ready(network)
     _freeze(network, model, entry.head)

@@ -18,6 +18,7 @@ from federation.tasks import Option
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Argument = Option | tuple[Option | dict[str, Option], ...]
 PrivacyMode = Literal["none", "local"]
@@ -78,7 +79,7 @@ class ModelSpec(Frozen):
     network: str
     arguments: dict[str, Argument] = Field(default_factory=dict)
     trainable: Trainable = "all"
-    seed: int = 0
+    seed: Seed = 0
 
 
 class PretrainingSpec(Frozen):
@@ -101,7 +102,7 @@ class PretrainingSpec(Frozen):
     epochs: Annotated[int, Field(ge=1)] = 5
     learning_rate: Positive = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 64
-    seed: int = 0
+    seed: Seed = 0
 
 
 class PrivacySpec(Frozen):

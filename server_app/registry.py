@@ -98,9 +98,12 @@ def read_model(path: Path, layout: Layout) -> Parameters:
     """
     try:
         tensors = load(path.read_bytes())
-        return np.concatenate([tensors[name].reshape(-1) for name, _ in layout.shapes])
     except Exception as error:
-        raise DataError(f"{path} does not hold the parameters of this network: {error}") from error
+        raise DataError(f"{path} cannot be read as a model: {error}") from error
+    held = {name: (values.dtype, values.shape) for name, values in tensors.items()}
+    if held != {name: (np.dtype(np.float32), shape) for name, shape in layout.shapes}:
+        raise DataError(f"{path} does not hold the parameters of this network; is it the same study?")
+    return np.concatenate([tensors[name].reshape(-1) for name, _ in layout.shapes])
 
 
 def _named(parameters: Parameters, layout: Layout) -> dict[str, Parameters]:

@@ -23,8 +23,8 @@ def compare(
     patients of all hospitals.
     """
     everybody = list(run.federation.sites)
-    kept = [item for item in overrides if item.lstrip("+~").split("=")[0].split(".")[0] not in _OWN]
-    privacy = [item for item in overrides if item.split("=")[0].split(".")[0] == "privacy"]
+    kept = [item for item in overrides if _concern(item) not in _OWN]
+    privacy = [item for item in overrides if _concern(item) == "privacy"]
 
     without = ["privacy=none", f"privacy.sampling_rate={run.study.privacy.sampling_rate}"]
 
@@ -37,6 +37,11 @@ def compare(
         pooled=trained("pooled", everybody, privacy),
         pooled_without_privacy=trained("pooled-without-privacy", everybody, without),
     )
+
+
+def _concern(override: str) -> str:
+    """The group or setting that an override is about: ``privacy`` for ``++privacy.epsilon=3``."""
+    return override.lstrip("+~").split("=")[0].split(".")[0]
 
 
 def _one_hospital(run: RunConfig, sites: list[str], folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Run a study in this process, from its overrides."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,5 +51,6 @@ def run_inline(overrides: Sequence[str], nodes: int, *listeners: Listener) -> No
 
 def quoted(path: Path) -> str:
     """``path`` as a value in a Hydra override."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    # Hydra takes a backslash as it is, unless a quote follows.
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", str(path))
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"

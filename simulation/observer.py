@@ -81,21 +81,29 @@ class Keeper(Listener):
 
 
 class Recorder(Listener):
-    """The listener that adds what a judge sees of each round's model to ``metrics.jsonl``."""
+    """The listener that adds what a judge sees of each round's model to ``metrics.jsonl``.
 
-    def __init__(self, judge: Judge) -> None:
+    Args:
+        judge: measures.
+        folder: the run's.
+    """
+
+    def __init__(self, judge: Judge, folder: Path) -> None:
         self._judge = judge
-        self._folder = Path()
+        self._folder = folder
         self.latest: EvaluationLine | None = None
 
     def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:  # noqa: ARG002
         """Measure the initial model, so that it can be seen what the patients' data add."""
-        self._folder = folder
         self._record(0, initial)
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:
         """Measure the round's model."""
         self._record(line.round, parameters)
+
+    def finished(self, summary: Summary, parameters: Parameters | None) -> None:  # noqa: ARG002
+        """Say in the record that it was a simulation, however it ended."""
+        write_summary(self._folder, summary.model_copy(update={"simulation": True}))
 
     def _record(self, round_number: int, parameters: Parameters) -> None:
         pooled, sites = self._judge.judge(parameters)

@@ -2,14 +2,15 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from federation.config import compose_run, run_folder
-from federation.errors import ConfigError, WardroundError
+from federation.errors import ConfigError, StorageError, WardroundError
 from server_app.model_card import write_model_card
 from server_app.report import write_report
 from simulation.compare import compare
@@ -58,9 +59,8 @@ def _simulate(overrides: Sequence[str]) -> None:
         *(item for item in overrides if not item.startswith("run_dir=")),
         f"run_dir={quoted(folder)}",
     ]
-    _log_to(folder / "run.log")
-    recorder, keeper = Recorder(judge), Keeper()
-    with Display(run.options, lambda: recorder.latest) as display:
+    recorder, keeper = Recorder(judge, folder), Keeper()
+    with _logging_to(folder / "run.log"), Display(run.options, lambda: recorder.latest) as display:
         try:
             run_inline(overrides, len(judge.cohorts), recorder, keeper, display)
             summary = complete(keeper.summary, judge, keeper.released)
@@ -93,13 +93,28 @@ def _point_latest(folder: Path) -> None:
         latest.symlink_to(folder.name, target_is_directory=True)
 
 
-def _log_to(file: Path) -> None:
-    """Keep the sites' and the coordinator's logs with the run, out of the way of its progress."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file)
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """Keep the sites' and the coordinator's logs with the run, out of the way of its progress.
+
+    Raises:
+        StorageError: the run's folder cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(file)
+    except OSError as error:
+        raise StorageError(f"run_dir={file.parent} cannot be written ({error.strerror})") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    for name in ("wardround", "flwr"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
+    loggers = [logging.getLogger(name) for name in ("wardround", "flwr")]
+    before = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
-        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+        handler.close()

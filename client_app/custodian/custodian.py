@@ -1,7 +1,7 @@
 """The custodian: answers a few typed requests, and checks before it computes.
 
-The order: is it allowed by the policy, is the model sound, is the round unspent (charged on disk), then
-train, then is the result sound, and only then release it.
+The order: does the policy allow the study, and the cohort, is the model sound, is the round unspent (charged
+on disk), then train, then is the result sound, and only then release it. One request at a time.
 """
 
 import logging
@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from federation.errors import DataError, MessageError, RefusedError, WardroundEr
 from federation.messages import (
     DescribeReply,
     DescribeRequest,
+    Parameters,
     RefusalReply,
     Reply,
     Request,
@@ -64,6 +66,8 @@ class Custodian:
         self._folder = folder
         self._secret = secret
         self._opened: _Opened | None = None
+        # Two requests at once could both find a round unspent, and mix their models in one network.
+        self._turn = Lock()
 
     def handle(self, request: Request) -> Reply:
         """Answer ``request``.
@@ -72,7 +76,8 @@ class Custodian:
         text may speak of patients or paths; the site's log has it all under the reply's reference.
         """
         try:
-            return self._answer(request)
+            with self._turn:
+                return self._answer(request)
         except RefusedError as refusal:
             return self._refusal("refused", refusal.rule, str(refusal))
         except WardroundError as error:
@@ -100,6 +105,7 @@ class Custodian:
     def _open(self, study: Study) -> _Opened:
         """Load what the study needs, once, and ask the policy, every time."""
         if self._opened is None or self._opened.study.id != study.id:
+            self._check(study)
             cohort = load_cohort(self._config.data, study.task)
             self._check(study, cohort)
             declared = max(
@@ -120,12 +126,13 @@ class Custodian:
         self._check(study, self._opened.cohort)
         return self._opened
 
-    def _check(self, study: Study, cohort: Cohort) -> None:
+    def _check(self, study: Study, cohort: Cohort | None = None) -> None:
+        """Ask the policy; without the cohort, only about the study."""
         facts = Facts(
             site=self._config.name,
             today=datetime.now(UTC).date(),
-            patients=cohort.train.patient_count,
-            classes=len(np.unique(cohort.train.targets)),
+            patients=None if cohort is None else cohort.train.patient_count,
+            classes=None if cohort is None else len(np.unique(cohort.train.targets)),
         )
         decision = decide(self._config.policy, study, facts)
         if not decision.allowed:
@@ -133,12 +140,15 @@ class Custodian:
 
     def _train(self, opened: _Opened, request: TrainRequest) -> TrainReply:
         study = opened.study
-        if not np.isfinite(request.parameters).all():
-            raise MessageError("the model received has parameters that are not finite; nothing was trained")
+        _check_model(request.parameters, opened.training.model_size)
         state = StudyState(self._folder, study)
         optimizer_state = state.optimizer
         progress = state.burn(request.round)
-        trained = opened.training.run(request.round, request.parameters, optimizer_state)
+        try:
+            trained = opened.training.run(request.round, request.parameters, optimizer_state)
+        except BaseException:
+            self._opened = None  # what broke off half-way is not used again
+            raise
         if not np.isfinite(trained.update).all():
             raise DataError("training left parameters that are not finite; lower training.learning_rate")
         state.remember(trained.optimizer_state)
@@ -149,3 +159,11 @@ class Custodian:
             epsilon=epsilon_after(study, progress.steps),
             parameters=trained.update,
         )
+
+
+def _check_model(parameters: Parameters, size: int) -> None:
+    """Refuse a model that no round should be spent on."""
+    if parameters.shape != (size,):
+        raise MessageError(f"{parameters.shape} parameters for a network of [{size}]; nothing was trained")
+    if not np.isfinite(parameters).all():
+        raise MessageError("the model received has parameters that are not finite; nothing was trained")

@@ -14,14 +14,14 @@ class Facts:
     Attributes:
         site: the hospital's name.
         today: in UTC.
-        patients: training patients.
-        classes: how many of the study's classes occur among them.
+        patients: training patients; None before the cohort is opened, and then no rule asks about it.
+        classes: how many of the study's classes occur among them; None as for ``patients``.
     """
 
     site: str
     today: date
-    patients: int
-    classes: int
+    patients: int | None
+    classes: int | None
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
         ),
         (
             "cohort-too-small",
-            facts.patients < policy.minimum_patients,
+            facts.patients is not None and facts.patients < policy.minimum_patients,
             f"fewer than this hospital's minimum of {policy.minimum_patients} patients",
         ),
         (
             "cohort-of-one-class",
-            facts.classes < len(study.task.classes),
+            facts.classes is not None and facts.classes < len(study.task.classes),
             f"not every one of the classes {list(study.task.classes)} occurs",
         ),
     )

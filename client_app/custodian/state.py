@@ -7,6 +7,9 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from client_app.training.stream import SECRET_BYTES
 from federation.errors import DataError, RefusedError
@@ -23,8 +26,8 @@ class Progress(Frozen):
         steps: optimiser steps charged so far, whether or not they came to an end.
     """
 
-    burnt_round: int = 0
-    steps: int = 0
+    burnt_round: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=0)]
 
 
 class StudyState:
@@ -43,7 +46,7 @@ class StudyState:
         """
         path = self._folder / "progress.json"
         if not path.exists():
-            return Progress()
+            return Progress(burnt_round=0, steps=0)
         try:
             return Progress.model_validate_json(path.read_bytes())
         except (OSError, ValueError) as error:

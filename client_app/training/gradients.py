@@ -86,10 +86,14 @@ def _by_patient(per_image: torch.Tensor, batch: Batch) -> torch.Tensor:
 def clipped_sum(per_patient: list[torch.Tensor], clipping_norm: float) -> list[torch.Tensor]:
     """Scale each patient's gradient to L2 norm ``clipping_norm`` at most, and sum over patients.
 
+    What is not finite counts as zero: were it passed on, a model made to overflow on one patient alone would
+    tell, past all noise, that the patient is there.
+
     Args:
         per_patient: for each parameter, ``[patients, ...]``.
         clipping_norm: C.
     """
+    per_patient = [torch.nan_to_num(g, nan=0.0, posinf=0.0, neginf=0.0) for g in per_patient]
     squares = torch.stack([g.flatten(1).square().sum(1) for g in per_patient]).sum(0)
     scale = (clipping_norm / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
     return [torch.einsum("p,p...->...", scale, g) for g in per_patient]

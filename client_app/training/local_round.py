@@ -64,6 +64,11 @@ class LocalTraining:
         trained = head_of(network, study.model) if study.model.trainable == "head" else network
         self._gradients = PatientGradients(trained, study.privacy.clipping_norm, study.training.class_weights)
 
+    @property
+    def model_size(self) -> int:
+        """How many parameters the whole model has."""
+        return len(self._mask)
+
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
         """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
         set_parameters(self._network, start)

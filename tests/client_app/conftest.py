@@ -1,0 +1,150 @@
+"""A toy task, studies of it, and hospitals that hold it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client_app.custodian.custodian import Custodian
+from client_app.site import SiteConfig
+from client_app.training.batches import Patients
+from client_app.training.local_round import LocalTraining
+from federation.messages import Parameters
+from federation.models import build_network, get_parameters
+from federation.schema import validated
+from federation.study import Study
+from federation.tasks import load_task
+
+SECRET = bytes(range(32))
+STUDY: dict[str, Any] = {
+    "name": "squares",
+    "title": "Squares",
+    "purpose": "test",
+    "task": {
+        "name": "squares",
+        "package": "toy_task",
+        "classes": ["plain", "square"],
+        "channels": 1,
+        "image_size": [12, 12],
+    },
+    "model": {
+        "name": "tiny",
+        "network": "monai.Classifier",
+        "arguments": {
+            "channels": [4, 4],
+            "strides": [2, 2],
+            "num_res_units": 1,
+            "act": "relu",
+            "norm": ["group", {"num_groups": 2}],
+        },
+    },
+    "pretraining": {},
+    "privacy": {
+        "mode": "local",
+        "epsilon": 8.0,
+        "delta": 1e-5,
+        "clipping_norm": 1.0,
+        "sampling_rate": 1.0,
+    },
+    "strategy": {"name": "fedavg"},
+    "training": {"steps": 2, "learning_rate": 0.1},
+    "rounds": 4,
+    "quorum": 1,
+    "participants": ["alder", "birch"],
+}
+SITE: dict[str, Any] = {
+    "name": "alder",
+    "data": {"parts": [0], "of": 2},
+    "policy": {
+        "tasks": ["squares"],
+        "privacy_modes": ["local", "none"],
+        "maximum_epsilon": 10.0,
+        "maximum_delta": 1e-4,
+        "minimum_patients": 20,
+    },
+}
+
+
+def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes``; a mapping changes only the keys it names."""
+    merged = dict(values)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = changed(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _toy_task_is_installed() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Callable[..., Study]:
+    """A study of squares with changes, e.g. ``make_study(privacy={"epsilon": 3})``."""
+    return lambda **changes: validated(Study, changed(STUDY, changes), "study")
+
+
+@pytest.fixture(scope="session")
+def make_site() -> Callable[..., SiteConfig]:
+    """Hospital alder with changes, e.g. ``make_site(policy={"minimum_patients": 30})``."""
+    return lambda **changes: validated(SiteConfig, changed(SITE, changes), "site")
+
+
+@pytest.fixture(scope="session")
+def no_privacy() -> dict[str, Any]:
+    """What ``make_study(privacy=...)`` takes for a study without a promise."""
+    return {"mode": "none", "epsilon": None, "delta": None, "clipping_norm": None}
+
+
+@pytest.fixture(scope="session")
+def squares() -> Patients:
+    """24 patients with one to three images."""
+    return Patients(load_task("toy_task", {}).cohort(0, 2).train)
+
+
+@pytest.fixture(scope="session")
+def start_of() -> Callable[[Study], Parameters]:
+    """The study's seeded random model."""
+    return lambda study: get_parameters(build_network(study.model, study.task))
+
+
+@pytest.fixture(scope="session")
+def make_training(squares: Patients) -> Callable[..., LocalTraining]:
+    """A hospital's training, of ``kind``, which is the real one or a mutant of it."""
+
+    def make(
+        study: Study,
+        kind: type[LocalTraining] = LocalTraining,
+        secret: bytes = SECRET,
+        patients: Patients = squares,
+    ) -> LocalTraining:
+        network = build_network(study.model, study.task)
+        return kind(study, network, patients, expected_patients=20, secret=secret)
+
+    return make
+
+
+@pytest.fixture
+def make_custodian(tmp_path: Path, make_site: Callable[..., SiteConfig]) -> Callable[..., Custodian]:
+    """The custodian of hospital alder in the test's folder; a second one is the first after a restart."""
+
+    def make(secret: bytes = SECRET, folder: Path = tmp_path, **changes: Any) -> Custodian:
+        return Custodian(make_site(**changes), folder, secret)
+
+    return make
+
+
+@pytest.fixture
+def another_model(start_of: Callable[[Study], Parameters]) -> Callable[[Study, int], Parameters]:
+    """A model near the study's first one, for each seed another."""
+
+    def make(study: Study, seed: int) -> Parameters:
+        start = start_of(study)
+        return start + np.random.default_rng(seed).normal(scale=0.1, size=start.shape).astype(np.float32)
+
+    return make

@@ -1,0 +1,362 @@
+import logging
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import client_app
+from client_app.custodian.in_process import seeded_secret
+from client_app.custodian.state import Progress, StudyState
+from client_app.training.gradients import PatientGradients
+from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
+from federation.models import build_network, get_parameters, layout_of, set_parameters
+from federation.promise import epsilon_after, noise_multiplier
+
+PATIENT = "Erika Mustermann"
+
+
+class NeverBurns(StudyState):
+    """Mutant: answers every round, and remembers none."""
+
+    def burn(self, round_number):
+        return Progress(burnt_round=round_number, steps=self._study.training.steps)
+
+
+@pytest.fixture
+def study(make_study):
+    return make_study()
+
+
+@pytest.fixture
+def train(start_of):
+    """Ask a custodian to train a round."""
+
+    def ask(custodian, study, round_number=1, parameters=None):
+        parameters = start_of(study) if parameters is None else parameters
+        return custodian.handle(TrainRequest(study=study, round=round_number, parameters=parameters))
+
+    return ask
+
+
+def steps_charged(custodian, study):
+    """As it stands on disk."""
+    return StudyState(custodian._folder, study).progress.steps
+
+
+class TestDescribe:
+    def test_tells_a_coarse_cohort_size_and_what_the_data_are(self, make_custodian, study):
+        reply = make_custodian().handle(DescribeRequest(study=study))
+        assert reply == DescribeReply(site="alder", declared_patients=20, description="part 0 of 2")
+
+    @pytest.mark.parametrize(("patients", "declared"), [(21, 20), (24, 20), (26, 30), (44, 40)])
+    def test_cohort_sizes_are_told_in_steps_of_ten(self, patients, declared, make_custodian, make_study):
+        study = make_study(task={"options": {"patients": patients}})
+        assert make_custodian().handle(DescribeRequest(study=study)).declared_patients == declared
+
+    def test_a_cohort_is_never_declared_empty(self, make_custodian, make_study):
+        study = make_study(task={"options": {"patients": 3}})
+        custodian = make_custodian(policy={"minimum_patients": 1})
+        assert custodian.handle(DescribeRequest(study=study)).declared_patients == 10
+
+
+class TestTrain:
+    def test_releases_the_update_and_what_it_cost(self, make_custodian, study, train, start_of):
+        custodian = make_custodian()
+        for number in (1, 2, 3, 4):
+            reply = train(custodian, study, number)
+            assert isinstance(reply, TrainReply)
+            assert (reply.site, reply.round, reply.steps) == ("alder", number, 2 * number)
+            assert reply.epsilon == epsilon_after(study, 2 * number)
+            assert reply.parameters.shape == start_of(study).shape
+        assert reply.epsilon <= study.privacy.epsilon
+        assert steps_charged(custodian, study) == 8
+        refusal = train(custodian, study, 5)
+        assert (refusal.kind, refusal.rule) == ("refused", "steps-exhausted")
+
+    def test_without_privacy_costs_are_not_told(self, make_custodian, make_study, train, no_privacy):
+        assert train(make_custodian(), make_study(privacy=no_privacy)).epsilon is None
+
+    def test_only_what_learns_is_released(self, make_custodian, make_study, train):
+        study = make_study(model={"trainable": "head"})
+        mask = layout_of(build_network(study.model, study.task)).mask
+        assert train(make_custodian(), study).parameters.shape == (mask.sum(),)
+
+    def test_another_study_is_opened_when_it_is_asked_for(self, make_custodian, make_study, train):
+        custodian = make_custodian()
+        for study in (make_study(), make_study(title="Another"), make_study()):
+            train(custodian, study, 1)
+        assert train(custodian, make_study(), 2).steps == 4
+
+    def test_after_a_restart_the_study_goes_on_bit_for_bit(self, make_custodian, make_study, train, tmp_path):
+        study = make_study(training={"momentum": 0.9})
+        whole = make_custodian(folder=tmp_path / "whole")
+        expected = [train(whole, study, number).parameters for number in (1, 2)]
+        found = [train(make_custodian(folder=tmp_path / "killed"), study, n).parameters for n in (1, 2)]
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+    def test_another_secret_is_another_update_and_the_same_seed_the_same(
+        self, make_custodian, study, train, tmp_path
+    ):
+        updates = [
+            train(make_custodian(seeded_secret(seed, site), tmp_path / str(number)), study).parameters
+            for number, (seed, site) in enumerate([(1, "alder"), (1, "alder"), (2, "alder"), (1, "birch")])
+        ]
+        assert np.array_equal(updates[0], updates[1])
+        assert not np.array_equal(updates[0], updates[2])
+        assert not np.array_equal(updates[0], updates[3])
+
+
+REFUSED = {
+    "not-a-participant": {"participants": ["birch", "cedar"]},
+    "study-expired": {"expires": "2020-01-01"},
+    "task-not-allowed": {"task": {"name": "circles"}},
+    "privacy-mode-not-allowed": {
+        "privacy": {"mode": "none", "epsilon": None, "delta": None, "clipping_norm": None}
+    },
+    "epsilon-too-large": {"privacy": {"epsilon": 10.5}},
+    "delta-too-large": {"privacy": {"delta": 2e-4}},
+    "cohort-too-small": {"task": {"options": {"patients": 13}}},
+    "cohort-of-one-class": {"task": {"options": {"one_class": True}}},
+}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("rule", REFUSED)
+    def test_every_rule_is_asked_before_anything_is_answered(self, rule, make_custodian, make_study, train):
+        study = make_study(**REFUSED[rule])
+        custodian = make_custodian(policy={"privacy_modes": ["local"]})
+        for reply in (custodian.handle(DescribeRequest(study=study)), train(custodian, study)):
+            assert isinstance(reply, RefusalReply)
+            assert (reply.site, reply.kind, reply.rule) == ("alder", "refused", rule)
+            assert "13" not in reply.reason
+        assert steps_charged(custodian, study) == 0
+
+    @pytest.mark.parametrize("rule", list(REFUSED)[:6])
+    def test_no_data_are_opened_for_a_study_that_is_refused_as_it_stands(
+        self, rule, make_custodian, make_study
+    ):
+        changes = dict(REFUSED[rule])
+        changes["task"] = changes.get("task", {}) | {"package": "no_such_task"}
+        custodian = make_custodian(policy={"privacy_modes": ["local"]})
+        assert custodian.handle(DescribeRequest(study=make_study(**changes))).rule == rule
+
+    def test_a_study_that_expires_while_it_is_warm_is_refused(
+        self, make_custodian, make_study, train, monkeypatch
+    ):
+        study, custodian = make_study(expires="2999-12-31"), make_custodian()
+        assert isinstance(train(custodian, study), TrainReply)
+
+        class Later:
+            @staticmethod
+            def now(zone):
+                return __import__("datetime").datetime(3000, 1, 1, tzinfo=zone)
+
+        monkeypatch.setattr("client_app.custodian.custodian.datetime", Later)
+        assert train(custodian, study, 2).rule == "study-expired"
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+    def test_a_model_that_is_not_finite_costs_nothing(self, wrong, make_custodian, study, train):
+        parameters = np.zeros_like(get_parameters(build_network(study.model, study.task)))
+        parameters[3] = wrong
+        custodian = make_custodian()
+        reply = train(custodian, study, 1, parameters)
+        assert (reply.kind, reply.rule) == ("failed", "MessageError")
+        assert steps_charged(custodian, study) == 0
+        assert isinstance(train(custodian, study, 1), TrainReply)
+
+    @pytest.mark.parametrize("parameters", [np.zeros(3, np.float32), np.zeros(0, np.float32)])
+    def test_a_model_of_another_network_costs_nothing(self, parameters, make_custodian, study, train):
+        custodian = make_custodian()
+        reply = train(custodian, study, 1, parameters)
+        assert (reply.kind, reply.rule) == ("failed", "MessageError")
+        assert steps_charged(custodian, study) == 0
+
+    def test_a_model_that_overflows_on_patients_tells_nothing_of_them(
+        self, make_custodian, study, train, start_of
+    ):
+        huge = start_of(study) * np.float32(1e37)
+        assert isinstance(train(make_custodian(), study, 1, huge), TrainReply)
+
+
+class TestBurntRounds:
+    """Who gets two answers with the same noise takes one from the other, and the noise is gone."""
+
+    @pytest.fixture
+    def one_step(self, make_study):
+        return make_study(training={"steps": 1, "learning_rate": 1.0}, privacy={"epsilon": 1.0})
+
+    @pytest.fixture
+    def models(self, one_step, another_model):
+        return [another_model(one_step, seed) for seed in (1, 2)]
+
+    @pytest.fixture
+    def noise_free(self, one_step, models, squares):
+        """The difference of the two models' updates at a hospital that adds no noise at all."""
+        sums = []
+        for model in models:
+            network = build_network(one_step.model, one_step.task)
+            set_parameters(network, model)
+            totals = PatientGradients(network, one_step.privacy.clipping_norm).total(
+                squares.batches(np.arange(len(squares)), 64)
+            )
+            sums.append(torch.cat([total.flatten() for total in totals]).numpy())
+        return one_step.training.learning_rate * (sums[1] - sums[0]) / 20
+
+    @pytest.fixture
+    def ask_twice(self, make_custodian, one_step, models, train):
+        """Ask one round with both models; returns the custodian and its two answers."""
+
+        def ask():
+            custodian = make_custodian()
+            return custodian, [train(custodian, one_step, 1, model) for model in models]
+
+        return ask
+
+    def test_the_same_round_twice_is_refused(self, ask_twice, make_custodian, one_step, train):
+        custodian, (first, second) = ask_twice()
+        assert isinstance(first, TrainReply)
+        assert (second.kind, second.rule) == ("refused", "round-burnt")
+        assert train(make_custodian(), one_step, 1).rule == "round-burnt", "also after a restart"
+        assert steps_charged(custodian, one_step) == 1
+
+    def test_a_custodian_that_never_burns_gives_noise_free_gradients_away(
+        self, ask_twice, noise_free, one_step, monkeypatch
+    ):
+        monkeypatch.setattr("client_app.custodian.custodian.StudyState", NeverBurns)
+        _, (first, second) = ask_twice()
+        noise = noise_multiplier(one_step) * one_step.training.learning_rate / 20
+        left = np.abs(first.parameters - second.parameters - noise_free).max()
+        assert left < 1e-5 < noise / 1000, "of the noise nothing is left"
+
+    def test_the_same_round_asked_twice_at_once_is_answered_once(self, make_custodian, study, train):
+        custodian = make_custodian()
+        custodian.handle(DescribeRequest(study=study))
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: train(custodian, study, 1), range(8)))
+        assert sorted(type(reply).__name__ for reply in replies) == ["RefusalReply"] * 7 + ["TrainReply"]
+        assert {reply.rule for reply in replies if isinstance(reply, RefusalReply)} == {"round-burnt"}
+
+    def test_two_rounds_asked_at_once_are_those_asked_one_after_another(
+        self, make_custodian, make_study, train, tmp_path
+    ):
+        study = make_study(rounds=8, training={"steps": 8})
+        quiet, busy = make_custodian(folder=tmp_path / "quiet"), make_custodian(folder=tmp_path / "busy")
+        busy.handle(DescribeRequest(study=study))
+        with ThreadPoolExecutor(4) as pool:
+            replies = list(pool.map(lambda n: train(busy, study, n), range(1, 9)))
+        trained = sorted((r.round, r.parameters) for r in replies if isinstance(r, TrainReply))
+        assert trained
+        for number, parameters in trained:
+            assert np.array_equal(train(quiet, study, number).parameters, parameters)
+
+
+class TestFailures:
+    def break_loss(self, monkeypatch, text):
+        def broken(*args, **kwargs):
+            raise RuntimeError(text)
+
+        monkeypatch.setattr("client_app.training.gradients.cross_entropy", broken)
+
+    def test_a_round_that_breaks_off_is_charged_and_the_next_one_is_whole(
+        self, make_custodian, study, train, monkeypatch
+    ):
+        custodian = make_custodian()
+        train(custodian, study, 1)
+        with monkeypatch.context() as patch:
+            self.break_loss(patch, "out of memory")
+            reply = train(custodian, study, 2)
+        assert (reply.kind, reply.rule) == ("failed", "unexpected-RuntimeError")
+        assert steps_charged(custodian, study) == 4
+        assert train(custodian, study, 2).rule == "round-burnt"
+        after = train(custodian, study, 3)
+        assert isinstance(after, TrainReply), "the failure has left nothing behind"
+        unhurt = make_custodian(folder=custodian._folder / "unhurt")
+        assert np.array_equal(after.parameters, train(unhurt, study, 3).parameters)
+
+    def test_what_an_unexpected_error_says_stays_in_the_log(
+        self, make_custodian, study, train, monkeypatch, caplog
+    ):
+        self.break_loss(monkeypatch, f"the images of {PATIENT} are broken")
+        with caplog.at_level(logging.WARNING, "wardround.custodian"):
+            reply = train(make_custodian(), study)
+        assert PATIENT not in reply.model_dump_json()
+        (record,) = [r for r in caplog.records if r.name == "wardround.custodian"]
+        assert reply.reference in record.getMessage()
+        assert PATIENT in caplog.text
+
+    def test_what_an_error_in_the_data_says_stays_in_the_log(self, make_custodian, make_study, caplog):
+        study = make_study(task={"options": {"fails_with": f"no images of {PATIENT}"}})
+        reply = make_custodian().handle(DescribeRequest(study=study))
+        assert (reply.kind, reply.rule) == ("failed", "unexpected-RuntimeError")
+        assert PATIENT not in reply.model_dump_json()
+        assert PATIENT in caplog.text
+        assert reply.reference in caplog.text
+
+    def test_progress_that_cannot_be_read_ends_the_study_here(self, make_custodian, study, train, tmp_path):
+        train(make_custodian(), study, 1)
+        (tmp_path / "studies" / study.id / "progress.json").write_bytes(b"\x00" * 37)
+        reply = train(make_custodian(), study, 2)
+        assert (reply.kind, reply.rule) == ("failed", "DataError")
+        assert str(tmp_path) not in reply.model_dump_json()
+
+    def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, make_custodian, make_study, tmp_path):
+        study = make_study(training={"momentum": 0.9})
+        (tmp_path / "study.json").write_text(study.canonical_json)
+        said = subprocess.run(
+            [sys.executable, "-c", _ON_A_FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path)],
+            cwd=Path(client_app.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.stdout.splitlines() == [
+            "no room for progress: failed StorageError, 0 steps charged",
+            "no room for the optimiser: failed StorageError, 2 steps charged",
+            "room again, same round: refused round-burnt, 2 steps charged",
+            "room again, next round: trained, 4 steps charged",
+        ], said.stderr
+
+
+# In a process of its own, since a limit on the size of files is one for the whole process.
+_ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from client_app.custodian.custodian import Custodian
+from client_app.custodian.state import StudyState
+from client_app.site import SiteConfig
+from federation.messages import TrainRequest
+from federation.models import build_network, get_parameters
+from federation.study import Study
+
+folder = Path(sys.argv[2])
+study = Study.model_validate_json((folder / "study.json").read_text())
+policy = dict(tasks=["squares"], privacy_modes=["local"], maximum_epsilon=10, maximum_delta=1e-4)
+site = SiteConfig(
+    name="alder", data=dict(parts=[0], of=2), policy=dict(policy, minimum_patients=20)
+)
+custodian = Custodian(site, folder, bytes(32))
+model = get_parameters(build_network(study.model, study.task))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def ask(when, round_number, room):
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most if room is None else room, most))
+    reply = custodian.handle(TrainRequest(study=study, round=round_number, parameters=model))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    steps = StudyState(folder, study).progress.steps
+    outcome = f"{reply.kind} {reply.rule}" if hasattr(reply, "rule") else "trained"
+    print(f"{when}: {outcome}, {steps} steps charged")
+
+
+ask("no room for progress", 1, 8)
+ask("no room for the optimiser", 1, 100)
+ask("room again, same round", 1, None)
+ask("room again, next round", 2, None)
+"""

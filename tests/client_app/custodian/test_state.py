@@ -1,0 +1,115 @@
+import os
+import stat
+
+import pytest
+
+from client_app.custodian.state import Progress, StudyState, site_secret
+from federation.errors import DataError, RefusedError, StorageError
+
+
+@pytest.fixture
+def study(make_study):
+    return make_study(rounds=3)
+
+
+@pytest.fixture
+def state(tmp_path, study):
+    return StudyState(tmp_path, study)
+
+
+def progress_file(folder, study):
+    return folder / "studies" / study.id / "progress.json"
+
+
+class TestRounds:
+    def test_a_burnt_round_is_charged_on_disk(self, state, tmp_path, study):
+        assert state.burn(1) == Progress(burnt_round=1, steps=2)
+        assert StudyState(tmp_path, study).progress == Progress(burnt_round=1, steps=2)
+
+    @pytest.mark.parametrize("again", [2, 1])
+    def test_a_burnt_round_and_those_before_it_never_come_again(self, again, state, tmp_path, study):
+        state.burn(2)
+        with pytest.raises(RefusedError) as refusal:
+            StudyState(tmp_path, study).burn(again)
+        assert refusal.value.rule == "round-burnt"
+        assert state.progress.steps == 2, "a refused round costs nothing"
+
+    def test_rounds_may_be_missed(self, state):
+        state.burn(1)
+        assert state.burn(3) == Progress(burnt_round=3, steps=4)
+
+    def test_more_steps_than_the_study_has_are_refused(self, state):
+        for number in (1, 2, 3):
+            state.burn(number)
+        with pytest.raises(RefusedError) as refusal:
+            state.burn(4)
+        assert refusal.value.rule == "steps-exhausted"
+        assert state.progress == Progress(burnt_round=3, steps=6)
+
+    def test_another_study_has_rounds_of_its_own(self, state, tmp_path, make_study):
+        state.burn(2)
+        assert StudyState(tmp_path, make_study(title="Another")).burn(1).burnt_round == 1
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b'{"burnt_round": "many"}',
+            b'{"burnt_round": 1, "steps": 2, "extra": 3}',
+            b"\xff",
+        ],
+    )
+    def test_progress_that_cannot_be_read_fails_closed(self, content, state, tmp_path, study):
+        state.burn(1)
+        progress_file(tmp_path, study).write_bytes(content)
+        with pytest.raises(DataError, match=r"progress\.json"):
+            state.burn(2)
+        assert progress_file(tmp_path, study).read_bytes() == content, "nothing is written over it"
+
+    @pytest.mark.parametrize("content", [b"{}", b'{"burnt_round": 1}', b'{"burnt_round": -1, "steps": 0}'])
+    def test_progress_that_does_not_say_how_far_fails_closed(self, content, state, tmp_path, study):
+        state.burn(1)
+        progress_file(tmp_path, study).write_bytes(content)
+        with pytest.raises(DataError):
+            state.burn(2)
+
+    def test_a_folder_in_the_place_of_progress_fails_closed(self, state, tmp_path, study):
+        progress_file(tmp_path, study).mkdir(parents=True)
+        with pytest.raises(DataError):
+            state.burn(1)
+
+    def test_a_round_that_the_disk_did_not_take_is_not_begun(self, state, tmp_path):
+        (tmp_path / "studies").write_text("a file where the folder should be")
+        with pytest.raises(StorageError):
+            state.burn(1)
+
+    def test_what_the_optimiser_remembers_outlives_the_process(self, state, tmp_path, study):
+        assert state.optimizer is None
+        state.remember(b"first")
+        state.remember(b"second")
+        assert StudyState(tmp_path, study).optimizer == b"second"
+
+
+class TestSecret:
+    def test_is_drawn_once_and_stays(self, tmp_path):
+        secret = site_secret(tmp_path / "alder")
+        assert len(secret) == 32
+        assert site_secret(tmp_path / "alder") == secret
+        assert site_secret(tmp_path / "birch") != secret
+
+    def test_is_for_its_owner_alone(self, tmp_path):
+        before = os.umask(0)
+        try:
+            site_secret(tmp_path)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("size", [0, 16, 31, 33])
+    def test_of_another_size_is_refused_and_kept(self, size, tmp_path):
+        (tmp_path / "secret").write_bytes(bytes(size))
+        with pytest.raises(DataError, match=f"holds {size} bytes"):
+            site_secret(tmp_path)
+        assert (tmp_path / "secret").read_bytes() == bytes(size)

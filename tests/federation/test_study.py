@@ -1,0 +1,143 @@
+import json
+from functools import cache
+
+import pytest
+from pydantic import ValidationError
+
+from federation.config import compose_run
+from federation.study import Study
+
+# A study in which every optional part is there, so that every leaf of it can change.
+FULL = {
+    "title": "Full",
+    "expires": "2030-01-01",
+    "strategy": {
+        "name": "fedadam",
+        "learning_rate": 0.1,
+        "momentum": 0.5,
+        "second_moment": 0.9,
+        "adaptivity": 0.01,
+    },
+    "training": {"steps": 3, "learning_rate": 0.1, "momentum": 0.5, "class_weights": [1.0, 2.0]},
+}
+# Leaves that may not be any value: what else they can be.
+OTHER = {
+    ("expires",): "2031-01-01",
+    ("task", "package"): "tasks.other",
+    ("model", "trainable"): "all",
+    ("pretraining", "source"): "random",
+    ("pretraining", "keep"): "all",
+    ("strategy", "name"): "fedyogi",
+    ("training", "optimizer"): "adam",
+    ("privacy", "sampling_rate"): 0.5,
+    ("quorum",): 2,
+}
+# Leaves whose only other value changes what else must be given.
+BOUND = {("privacy", "mode"), ("strategy", "proximal")}
+
+
+@cache
+def values():
+    return json.loads(compose_run().study.canonical_json) | FULL
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list) and value:
+        for position, inner in enumerate(value):
+            yield from leaves(inner, (*path, position))
+    else:
+        yield path, value
+
+
+def another(path, value):
+    """A value that differs from ``value`` and is valid in its place."""
+    if path in OTHER:
+        return OTHER[path]
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case float():
+            return value / 2 + 0.01
+        case str():
+            return value + "x"
+        case None:
+            return "other"
+    raise AssertionError(f"{path} is {value!r}: say in OTHER what else it can be")
+
+
+def with_leaf(path, new):
+    changed = json.loads(Study.model_validate(values()).canonical_json)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = new
+    return Study.model_validate(changed)
+
+
+ALL = dict(leaves(json.loads(Study.model_validate(values()).canonical_json)))
+
+
+@pytest.mark.parametrize("path", sorted(set(ALL) - BOUND, key=str), ids=lambda path: ".".join(map(str, path)))
+def test_a_study_that_differs_anywhere_has_another_id(path):
+    study = Study.model_validate(values())
+    assert with_leaf(path, ALL[path]).id == study.id
+    assert with_leaf(path, another(path, ALL[path])).id != study.id
+
+
+def test_every_field_of_a_study_is_in_its_canonical_json():
+    told = json.loads(Study.model_validate(values()).canonical_json)
+    assert set(told) == set(Study.model_fields)
+    for name in ("task", "model", "pretraining", "privacy", "strategy", "training"):
+        assert set(told[name]) == set(type(getattr(Study.model_validate(values()), name)).model_fields)
+
+
+def test_a_promise_and_none_are_two_studies():
+    none = compose_run(["privacy=none"]).study
+    assert none.id != compose_run(["privacy=local"]).study.id
+
+
+def test_the_id_does_not_depend_on_the_order_of_keys():
+    def backwards(value):
+        if isinstance(value, dict):
+            return {key: backwards(value[key]) for key in reversed(value)}
+        return value
+
+    assert Study.model_validate(backwards(values())).id == Study.model_validate(values()).id
+
+
+def test_the_id_survives_json():
+    for study in (compose_run().study, Study.model_validate(values())):
+        for text in (study.canonical_json, study.model_dump_json(), study.model_dump_json(indent=2)):
+            assert Study.model_validate_json(text) == study
+            assert Study.model_validate_json(text).id == study.id
+
+
+def test_two_spellings_of_a_number_are_one_study():
+    assert compose_run(["privacy.epsilon=3"]).study.id == compose_run(["privacy.epsilon=3.0"]).study.id
+
+
+def test_the_id_is_64_hex_digits():
+    assert set(compose_run().study.id) <= set("0123456789abcdef")
+    assert len(compose_run().study.id) == 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"participants": ["alder", "alder"]},
+        {"participants": []},
+        {"participants": ["Alder"]},
+        {"participants": ["alder\n"], "quorum": 1},
+        {"participants": ["alder/../birch"], "quorum": 1},
+        {"quorum": 5},
+        {"extra": 1},
+    ],
+)
+def test_a_study_that_contradicts_itself_is_refused(change):
+    with pytest.raises(ValidationError):
+        Study.model_validate(values() | change)
