@@ -113,7 +113,8 @@ def _composed(overrides: Sequence[str]) -> dict[str, Any]:
                 _check_key(override.key_or_group, known)
         config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"configuration {list(overrides)}: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"configuration {list(overrides)}: {reason}; settings are KEY=VALUE") from error
     return cast(dict[str, Any], config)
 
 

@@ -32,17 +32,24 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append ``line`` to a journal.
+    """Append ``line`` to a journal, whole or not at all.
 
     Raises:
-        StorageError: the disk did not take it.
+        StorageError: the disk did not take it; the journal ends where it ended before.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        # Unbuffered: what the disk did not take must not be tried again when the file is closed.
+        with path.open("ab", buffering=0) as file:
+            end = file.tell()
+            content = f"{line}\n".encode()
+            try:
+                while content:
+                    content = content[file.write(content) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
     except OSError as error:
         raise StorageError(
             f"{path} could not be extended ({error.strerror}); free space, run again"

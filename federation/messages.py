@@ -68,16 +68,14 @@ class TrainReply(Record):
     Attributes:
         site: its name.
         round: the round asked for.
-        steps: optimiser steps run in this study so far.
-        epsilon: what these steps have cost each patient at the study's δ; None without privacy.
+        steps: optimiser steps charged in this study so far, from which everybody computes the same ε.
         parameters: the change of the trainable parameters, float32 ``[trainable]``.
     """
 
     has_parameters: ClassVar[bool] = True
     site: Name
     round: int
-    steps: int
-    epsilon: float | None
+    steps: Annotated[int, Field(ge=1)]
     parameters: Parameters
 
 

@@ -248,4 +248,5 @@ class Study(Frozen):
     @property
     def tail_rounds(self) -> int:
         """How many of the last rounds' models the released one is the average of."""
-        return math.ceil(self.rounds * self.tail)
+        # Rounded first, since 100 * 0.07 is a little more than 7 in floating point.
+        return math.ceil(round(self.rounds * self.tail, 9))

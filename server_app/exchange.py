@@ -21,11 +21,13 @@ class Answer:
         record: its reply; None where there was none that can be used.
         problem: why not, for people; empty where there is a record.
         site: who says so, where a refusal names it.
+        refused: a rule of the site said no, so that nothing was computed on patients.
     """
 
     record: Record | None
     problem: str = ""
     site: str = ""
+    refused: bool = False
 
 
 def ask(grid: Grid, questions: Mapping[int, Record], message_type: str, deadline: float) -> dict[int, Answer]:
@@ -67,7 +69,7 @@ def _answer(reply: Message) -> Answer:
         return Answer(None, f"invalid reply: {error}")
     if isinstance(record, RefusalReply):
         text = f"{record.kind} by {record.rule}: {record.reason} (reference {record.reference})"
-        return Answer(None, text, site=record.site)
+        return Answer(None, text, site=record.site, refused=record.kind == "refused")
     return Answer(record)
 
 

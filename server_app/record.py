@@ -80,12 +80,12 @@ class Comparison(Entry):
     Attributes:
         alone: each hospital by itself, same privacy, measured on everybody's test patients.
         pooled: as if all patients lay in one place, same privacy.
-        pooled_without_privacy: the same, no clipping and no noise.
+        pooled_without_privacy: the same, no clipping and no noise; None where a hospital's policy forbids it.
     """
 
     alone: dict[str, Measurement]
     pooled: Measurement
-    pooled_without_privacy: Measurement
+    pooled_without_privacy: Measurement | None
 
 
 class Summary(Entry):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from federation.config import RunConfig
 from federation.errors import WardroundError
 from federation.files import append_line, write_whole
-from federation.messages import Parameters, TrainReply
+from federation.messages import Parameters
 from federation.models import build_network, layout_of
+from federation.promise import epsilon_after
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
 from server_app.membership import Membership, assemble
@@ -46,7 +47,7 @@ class StudyRun:
         self._layout = layout_of(build_network(run.study.model, run.study.task))
         self._registry = Registry(folder, run.study, self._layout)
         self._membership = Membership({}, {})
-        self._latest: dict[str, TrainReply] = {}
+        self._steps: dict[str, int] = {}
         self._rounds_of: dict[str, int] = {}
         self._version = ""
         self._released: Parameters | None = None
@@ -86,7 +87,9 @@ class StudyRun:
         self._keep(self._released, None)
 
     def _record_round(self, round_number: int, result: RoundResult, seconds: float) -> None:
-        self._latest.update(result.replies)
+        self._steps |= {name: reply.steps for name, reply in result.replies.items()}
+        for name in result.unheard:
+            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
         for name in result.replies:
             self._rounds_of[name] = self._rounds_of.get(name, 0) + 1
         sha256 = self._keep(result.parameters, round_number, tuple(result.replies))
@@ -109,14 +112,14 @@ class StudyRun:
             parameters,
             round_number=round_number,
             parent=self._version or None,
-            participants=tuple(self._latest) if participants is None else participants,
+            participants=tuple(self._rounds_of) if participants is None else participants,
             epsilon=self._epsilon(),
         )
         self._version = manifest.version
         return manifest.sha256
 
     def _epsilon(self) -> dict[str, float | None]:
-        return {name: reply.epsilon for name, reply in self._latest.items()}
+        return {name: epsilon_after(self._study, steps) for name, steps in self._steps.items()}
 
     def _finish(self, status: Literal["completed", "failed", "interrupted"], reason: str = "") -> Summary:
         study = self._study
@@ -124,9 +127,9 @@ class StudyRun:
             name: SiteSummary(
                 description=member.description,
                 patients=member.declared_patients,
-                steps=self._latest[name].steps if name in self._latest else 0,
+                steps=self._steps.get(name, 0),
                 rounds=self._rounds_of.get(name, 0),
-                epsilon=self._latest[name].epsilon if name in self._latest else None,
+                epsilon=epsilon_after(study, self._steps.get(name, 0)),
                 delta=study.privacy.delta,
             )
             for name, member in self._membership.members.items()

@@ -25,7 +25,6 @@ def compare(
     everybody = list(run.federation.sites)
     kept = [item for item in overrides if _concern(item) not in _OWN]
     privacy = [item for item in overrides if _concern(item) == "privacy"]
-
     without = ["privacy=none", f"privacy.sampling_rate={run.study.privacy.sampling_rate}"]
 
     def trained(name: str, sites: list[str], promise: Sequence[str]) -> Measurement:
@@ -35,8 +34,16 @@ def compare(
     return Comparison(
         alone={site: trained(f"alone-{site}", [site], privacy) for site in everybody},
         pooled=trained("pooled", everybody, privacy),
-        pooled_without_privacy=trained("pooled-without-privacy", everybody, without),
+        pooled_without_privacy=(
+            trained("pooled-without-privacy", everybody, without) if _may_go_without(run) else None
+        ),
     )
+
+
+def _may_go_without(run: RunConfig) -> bool:
+    """Whether the hospitals allow a run without privacy, if only for comparison."""
+    sites = [simulated_site(run.federation, run.site, name) for name in run.federation.sites]
+    return all("none" in site.policy.privacy_modes for site in sites)
 
 
 def _concern(override: str) -> str:

@@ -86,7 +86,9 @@ def _leave(folder: Path, display: Display) -> None:
 
 
 def _point_latest(folder: Path) -> None:
-    """Make ``latest``, beside the run's folder, lead to it."""
+    """Make ``runs/latest`` lead to the run's folder, if that is in ``runs``."""
+    if folder.parent.name != "runs":
+        return
     latest = folder.parent / "latest"
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)

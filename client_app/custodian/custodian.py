@@ -32,7 +32,6 @@ from federation.messages import (
     TrainRequest,
 )
 from federation.models import build_network
-from federation.promise import epsilon_after
 from federation.study import Study
 from federation.tasks import Cohort
 
@@ -156,7 +155,6 @@ class Custodian:
             site=self._config.name,
             round=request.round,
             steps=progress.steps,
-            epsilon=epsilon_after(study, progress.steps),
             parameters=trained.update,
         )
 

@@ -85,7 +85,8 @@ def _rows(summary: Summary) -> list[Row]:
         rows.append(Row("together", "together", "model", summary.pooled))
     if compared is not None:
         rows.append(Row("pooled", "pooled", "other", compared.pooled))
-        rows.append(Row("pooled", "pooled, no privacy", "other", compared.pooled_without_privacy))
+        if compared.pooled_without_privacy is not None:
+            rows.append(Row("pooled", "pooled, no privacy", "other", compared.pooled_without_privacy))
     if rows:
         rows += [
             Row("baseline", f"{name} alone", "baseline", measured)

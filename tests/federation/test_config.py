@@ -65,17 +65,11 @@ def test_how_a_study_is_run_is_no_part_of_it(tmp_path):
         (["study=nodules"], "study='nodules' does not exist in conf/study; did you mean 'nodule_ct'?"),
         (["strategy=zzz"], "strategy='zzz' does not exist in conf/strategy; valid names: fedadam, "),
         (["+federation.patiense=3"], "federation.patiense is not a setting; did you mean 'patience'?"),
-        (["model.network=monai.ResNet50"], None),
         (["~model"], "model='None' does not exist"),
         (["hydra.run.dir=x"], "hydra.run.dir is not a setting"),
     ],
 )
 def test_what_does_not_exist_is_named_with_the_nearest_that_does(overrides, said):
-    if said is None:
-        study = compose_run(overrides).study
-        with pytest.raises(ConfigError, match=r"did you mean .monai\.ResNet18."):
-            build_network(study.model, study.task)
-        return
     with pytest.raises(ConfigError) as error:
         compose_run(overrides)
     assert said in str(error.value)
@@ -114,7 +108,7 @@ def test_what_does_not_exist_is_named_with_the_nearest_that_does(overrides, said
         ("engine=ray", "engine='ray'"),
         ("federation.deadline=0", "federation.deadline=0"),
         ("privacy.epsilon=1,2", "privacy.epsilon=1,2"),
-        ("privacy.epsilon", "missing EQUAL"),
+        ("privacy.epsilon", "settings are KEY=VALUE"),
         ("+strategy.proximal=1", "strategy fedavg takes no settings, not ['proximal']"),
         ("+model.arguments.x=nan", "model.arguments.x"),
         ("+federation.sites.Birch={}", "federation.sites.Birch"),

@@ -24,7 +24,7 @@ NUMBERS = np.array([0.0, -0.0, 1.5, -3e38, 1e-45, np.pi], dtype=np.float32)
 
 
 def reply(parameters=NUMBERS):
-    return TrainReply(site="alder", round=3, steps=30, epsilon=1.25, parameters=parameters)
+    return TrainReply(site="alder", round=3, steps=30, parameters=parameters)
 
 
 RECORDS = [
@@ -119,10 +119,10 @@ REFUSED = {
     "JSON in a list": config(json=[GOOD_JSON]),
     "JSON that never ends": config(json="[" * 200_000),
     "a field too many": config(json=GOOD_JSON[:-1] + ',"patient":"Erika Mustermann"}'),
-    "a field too few": config(json='{"site":"alder","round":1,"steps":1}'),
+    "a field too few": config(json='{"site":"alder","round":1}'),
     "parameters in the JSON": config(json=GOOD_JSON[:-1] + ',"parameters":[1,2]}'),
     "a field of another type": config(json=GOOD_JSON.replace("30", '"many"')),
-    "a number that is none": config(json=GOOD_JSON.replace("1.25", "NaN")),
+    "a number that is none": config(json=GOOD_JSON.replace("30", "NaN")),
     "a site that is a path": config(json=GOOD_JSON.replace("alder", "../alder")),
     "two arrays": records(arrays=ArrayRecord({"parameters": Array(NUMBERS), "images": Array(NUMBERS)})),
     "no arrays in the record": records(arrays=ArrayRecord({})),

@@ -64,9 +64,7 @@ class Hospital:
             return self.describe(DescribeReply(site=self.site, declared_patients=self.patients))
         parameters = np.full(self.trainable, self.change, dtype=np.float32)
         steps = request.round * request.study.training.steps
-        return self.train(
-            TrainReply(site=self.site, round=request.round, steps=steps, epsilon=1.0, parameters=parameters)
-        )
+        return self.train(TrainReply(site=self.site, round=request.round, steps=steps, parameters=parameters))
 
 
 def client_app(answers: Mapping[str, Callable[[Message], Outgoing]]) -> ClientApp:

@@ -39,7 +39,7 @@ def hangs(message):
 
 def with_array(array):
     """An update whose one array is ``array``."""
-    reply = TrainReply(site="alder", round=1, steps=1, epsilon=None, parameters=np.zeros(3, np.float32))
+    reply = TrainReply(site="alder", round=1, steps=1, parameters=np.zeros(3, np.float32))
     content = to_content(reply)
     content["arrays"] = ArrayRecord({"parameters": array})
     return content

@@ -103,7 +103,7 @@ def test_a_hospital_that_comes_while_another_hangs_is_still_asked(on_grid, four,
     [
         raising,
         lambda reply: None,
-        lambda reply: TrainReply(site="dogwood", round=1, steps=1, epsilon=None, parameters=[]),
+        lambda reply: TrainReply(site="dogwood", round=1, steps=1, parameters=[]),
     ],
     ids=["raises", "returns nothing", "answers something else"],
 )

@@ -177,7 +177,7 @@ def test_the_order_in_which_replies_come_changes_no_bit(play, four):
 
 
 def test_a_valid_update_is_returned_as_it_came():
-    reply = TrainReply(site="alder", round=1, steps=2, epsilon=1.0, parameters=np.zeros(5, np.float32))
+    reply = TrainReply(site="alder", round=1, steps=2, parameters=np.zeros(5, np.float32))
     assert valid_update(Answer(reply), "alder", 1, 5) is reply
 
 

@@ -105,9 +105,10 @@ def test_each_model_is_measured_and_the_initial_one_too(nodules):
         assert line["pooled"]["images"] == sum(site["images"] for site in line["sites"].values())
 
 
-def test_latest_beside_the_run_leads_to_it(nodules, simulate):
-    assert (nodules.folder.parent / "latest").resolve() == nodules.folder
-    simulate("rounds=1", name="first")
+def test_latest_leads_to_the_newest_run_but_only_in_runs(nodules, simulate):
+    assert not (nodules.folder.parent / "latest").exists()
+    first = simulate("rounds=1", name="first")
+    assert (first.folder.parent / "latest").resolve() == first.folder
     second = simulate("rounds=1", name="second")
     assert (second.folder.parent / "latest").resolve() == second.folder
 
