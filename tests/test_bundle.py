@@ -1,4 +1,4 @@
-"""What a researcher ships with ``flwr run``: exactly the files of ``bundle.txt``, and nothing of a hospital's."""
+"""What a researcher ships: exactly the files of ``bundle.txt``, and nothing of a hospital's."""
 
 import io
 import shutil
