@@ -4,6 +4,7 @@ They belong to the hospital. The coordinator never sends or sees them, and no st
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from omegaconf import OmegaConf
@@ -21,24 +22,26 @@ class SimulatedData(Frozen):
     Attributes:
         parts: which ones, counted from 0.
         of: how many there are.
+        folder: where public collections lie that are not part of a package.
     """
 
     parts: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     of: Annotated[int, Field(ge=1)]
+    folder: Path = Path()
 
 
 class Policy(Frozen):
     """What the hospital allows; anything it does not name is refused.
 
     Attributes:
-        tasks: the tasks that may be trained.
+        tasks: the packages of the tasks that may be trained; no other package's code is even loaded.
         privacy_modes: the promises to patients that are good enough.
         maximum_epsilon: the most that one study may cost a patient.
         maximum_delta: the largest δ that ε may be stated at.
         minimum_patients: fewer training patients than this, and the hospital stays out.
     """
 
-    tasks: tuple[Name, ...]
+    tasks: tuple[str, ...]
     privacy_modes: tuple[PrivacyMode, ...]
     maximum_epsilon: Annotated[float, Field(gt=0)]
     maximum_delta: Annotated[float, Field(gt=0, lt=1)]

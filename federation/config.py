@@ -131,6 +131,9 @@ def _check_choice(group: str, choice: str) -> None:
 def _check_key(key: str, config: DictConfig) -> None:
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     keys = list(_dotted(values))
+    same_name = [known for known in keys if known.rsplit(".", 1)[-1] == key]
+    if key not in keys and same_name:
+        raise ConfigError(f"{key} is not a setting; did you mean {' or '.join(map(repr, same_name))}?")
     if key not in keys:
         raise ConfigError(f"{key} is not a setting; {nearest(key, {*keys, *_groups()})}")
 

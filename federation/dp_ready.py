@@ -34,6 +34,27 @@ def make_dp_ready(network: nn.Module) -> list[str]:
     return [change for change in changes if change]
 
 
+def check_images_apart(network: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse a network whose scores of an image depend on the other images of the batch, or on chance.
+
+    Clipping bounds what a patient adds only if nobody else's gradient goes through that patient's images. The
+    check runs three random images of ``shape`` together and apart.
+
+    Raises:
+        ConfigError: the scores differ.
+    """
+    images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        together = network(images)
+        apart = torch.cat([network(image[None]) for image in images])
+    scale = 1.0 + float(together.abs().max())
+    if not torch.allclose(together, apart, atol=1e-3 * scale, rtol=0):
+        raise ConfigError(
+            "the network mixes the images of a batch, or draws at random (dropout), so no patient's part can "
+            "be bounded; mend model.arguments"
+        )
+
+
 def _replace_batch_norm(network: nn.Module) -> str:
     count = 0
     for module in list(network.modules()):

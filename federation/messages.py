@@ -49,7 +49,7 @@ class DescribeReply(Record):
     """
 
     site: Name
-    declared_patients: Annotated[int, Field(ge=1)]
+    declared_patients: Annotated[int, Field(ge=1, le=100_000_000)]
     description: str = ""
 
 

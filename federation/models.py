@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torchvision.models import resnet18 as torchvision_resnet18
 
-from federation.dp_ready import make_dp_ready
+from federation.dp_ready import check_images_apart, make_dp_ready
 from federation.errors import ConfigError, MessageError
+from federation.scattering import ScatteringClassifier
 from federation.schema import nearest
 from federation.study import Argument, ModelSpec, TaskSpec
-
-_IMAGES_AT_ONCE = 256
 
 # Arguments of the constructors that would fetch weights from elsewhere, or leave out the head.
 _WITHHELD = frozenset({"pretrained", "progress", "weights", "feed_forward"})
@@ -42,10 +41,12 @@ class Entry:
     Attributes:
         build: makes it from the study's arguments and the task.
         head: the module behind the last features; what it gives are the network's scores.
+        fixed: everything before the head is computed, so only the head can learn.
     """
 
     build: Callable[[Arguments, TaskSpec], nn.Module]
     head: str
+    fixed: bool = False
 
 
 def _classifier(arguments: Arguments, task: TaskSpec) -> nn.Module:
@@ -82,11 +83,30 @@ def _torchvision_resnet18(arguments: Arguments, task: TaskSpec) -> nn.Module:
     return network
 
 
+def _scattering(arguments: Arguments, task: TaskSpec) -> nn.Module:
+    return ScatteringClassifier(_flat_size(task), len(task.classes), **cast("dict[str, int]", arguments))
+
+
+def _fully_connected(arguments: Arguments, task: TaskSpec) -> nn.Module:
+    network: nn.Module = monai_nets.FullyConnectedNet(
+        in_channels=math.prod((task.channels, *task.image_size)), out_channels=len(task.classes), **arguments
+    )
+    return network
+
+
+def _flat_size(task: TaskSpec) -> tuple[int, int]:
+    if len(task.image_size) != 2 or task.channels != 1:
+        raise ValueError(f"it takes flat grey images, not {task.channels} x {list(task.image_size)}")
+    return task.image_size[0], task.image_size[1]
+
+
 NETWORKS: dict[str, Entry] = {
     "monai.Classifier": Entry(_classifier, head="final"),
     "monai.DenseNet121": Entry(_densenet121, head="class_layers.out"),
     "monai.ResNet18": Entry(_resnet18, head="fc"),
+    "monai.FullyConnectedNet": Entry(_fully_connected, head="output"),
     "torchvision.ResNet18": Entry(_torchvision_resnet18, head="fc"),
+    "wardround.Scattering": Entry(_scattering, head="head", fixed=True),
 }
 
 
@@ -104,6 +124,11 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
             f"model.network={model.network!r} is not allowed; {nearest(model.network, NETWORKS)}"
         )
     entry = NETWORKS[model.network]
+    if entry.fixed and model.trainable != "head":
+        raise ConfigError(
+            f"model.trainable={model.trainable}: {model.network} computes its features, so only its head "
+            "learns; say model.trainable=head"
+        )
     withheld = sorted(_WITHHELD & set(model.arguments))
     if withheld:
         raise ConfigError(
@@ -117,6 +142,7 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
         except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise ConfigError(f"model.arguments={model.arguments} for {model.network}: {error}") from error
     make_dp_ready(network)
+    check_images_apart(network, (task.channels, *task.image_size))
     _freeze(network, model, entry.head)
     return network
 
@@ -132,24 +158,6 @@ def _freeze(network: nn.Module, model: ModelSpec, head: str) -> None:
     for name, parameter in network.named_parameters():
         in_norms = model.trainable == "norm_and_head" and name in norms
         parameter.requires_grad_(model.trainable == "all" or name.startswith(f"{head}.") or in_norms)
-
-
-def head_of(network: nn.Module, model: ModelSpec) -> nn.Module:
-    """The part of a network from ``build_network`` behind its last features."""
-    return network.get_submodule(NETWORKS[model.network].head)
-
-
-def head_inputs(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> torch.Tensor:
-    """What the head gets to see of ``images``: ``head_of(...)`` makes the network's scores of it."""
-    seen: list[torch.Tensor] = []
-    hook = head_of(network, model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        with torch.no_grad():
-            for batch in torch.split(images, _IMAGES_AT_ONCE):
-                network(batch)
-    finally:
-        hook.remove()
-    return torch.cat(seen)
 
 
 @dataclass(frozen=True)

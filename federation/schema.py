@@ -1,6 +1,6 @@
 """Turn plain mappings into frozen typed objects, and a mistake into a sentence that says how to mend it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from inspect import isclass
 from typing import TypeVar, get_args
@@ -51,6 +51,8 @@ def _sentences(schema: type[BaseModel], error: ValidationError, where: str) -> I
             yield f"{dotted} is not a setting; {nearest(path[-1], _fields(schema, path[:-1]))}"
         elif problem["type"] == "missing":
             yield f"{dotted} is missing; it has no default"
+        elif path and isinstance(problem["input"], Mapping):
+            yield f"{dotted}: {problem['msg'].removeprefix('Value error, ')}"
         elif path:
             yield f"{dotted}={problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
         else:

@@ -18,6 +18,8 @@ from federation.tasks import Option
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+# Far from where 32-bit numbers lose their precision or their range.
+Moderate = Annotated[float, Field(ge=1e-6, le=1e6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Argument = Option | tuple[Option | dict[str, Option], ...]
@@ -47,8 +49,8 @@ class TaskSpec(Frozen):
     Attributes:
         package: the installed folder that knows the data; see ``federation.tasks``.
         classes: the names of the classes, the healthy one first.
-        channels: channels of an image.
-        image_size: height and width in pixels.
+        channels: channels of an image, or numbers in a row of a table.
+        image_size: height and width in pixels; empty for tables.
         options: handed to the task as they are.
         baseline: what a ruler would do.
         stratum: a harder part of the test images.
@@ -59,7 +61,7 @@ class TaskSpec(Frozen):
     package: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.]*$")]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     channels: Annotated[int, Field(ge=1)]
-    image_size: Annotated[tuple[int, ...], Field(min_length=1, max_length=3)]
+    image_size: Annotated[tuple[int, ...], Field(max_length=3)]
     options: dict[str, Option] = Field(default_factory=dict)
     baseline: BaselineSpec | None = None
     stratum: StratumSpec | None = None
@@ -86,17 +88,18 @@ class PretrainingSpec(Frozen):
     """How the initial model comes to be, before any patient's data is touched.
 
     Attributes:
-        source: ``random`` weights, or weights trained on the task's generated ``phantom`` examples.
+        source: ``random`` weights; weights trained on the task's generated ``phantom`` examples; or, for
+            networks whose features are computed, public statistics of generated 1/f ``noise`` images.
         keep: ``features`` starts with a head of zeros, so that all it says of classes comes from patients;
             ``all`` keeps the head that the examples taught.
-        examples: how many phantoms.
+        examples: how many phantoms, or noise images.
         epochs: how often each is seen.
         learning_rate: of Adam.
         batch_size: phantoms a step.
         seed: of phantoms and shuffling.
     """
 
-    source: Literal["random", "phantom"] = "random"
+    source: Literal["random", "phantom", "noise"] = "random"
     keep: Literal["features", "all"] = "features"
     examples: Annotated[int, Field(ge=1)] = 6000
     epochs: Annotated[int, Field(ge=1)] = 5
@@ -120,7 +123,7 @@ class PrivacySpec(Frozen):
     mode: PrivacyMode
     epsilon: Positive | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    clipping_norm: Positive | None = None
+    clipping_norm: Moderate | None = None
     sampling_rate: Fraction
 
     @model_validator(mode="after")
@@ -180,11 +183,11 @@ class TrainingSpec(Frozen):
         class_weights: public weights of the classes in the loss.
     """
 
-    steps: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1, le=100_000)]
     optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: Positive
+    learning_rate: Moderate
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    class_weights: tuple[Positive, ...] | None = None
+    class_weights: tuple[Moderate, ...] | None = None
 
 
 class Study(Frozen):
@@ -208,7 +211,7 @@ class Study(Frozen):
     privacy: PrivacySpec
     strategy: StrategySpec
     training: TrainingSpec
-    rounds: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1, le=100_000)]
     tail: Fraction = 0.5
     quorum: Annotated[int, Field(ge=1)]
     participants: Annotated[tuple[Name, ...], Field(min_length=1)]

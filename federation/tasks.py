@@ -1,12 +1,15 @@
 """What a task is: a folder under ``tasks/`` that knows its data, and a YAML under ``conf/task/``.
 
-A task package exposes one function, ``create(options) -> Task``. The options are the ``options`` of its
-YAML. It imports nothing of this project but ``federation``.
+A task package exposes one function, ``create(options, folder) -> Task``: the ``options`` of its YAML, and the
+folder where collections lie that are not part of a package. It imports nothing of this project but
+``federation`` and its own kind.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
@@ -19,10 +22,11 @@ Option = bool | int | float | str
 
 @dataclass(frozen=True)
 class Examples:
-    """Images of some patients.
+    """Images of some patients, or rows of a table.
 
     Attributes:
-        images: float32 ``[images, channels, height, width]``, ready for the network.
+        images: float32 ``[images, channels, height, width]``, ready for the network; ``[images, channels]``
+            for tables.
         targets: int64 ``[images]``, the class of each image.
         patients: int64 ``[images]``, which of the patients (0, 1, ...) each image shows.
         covariates: facts about each image, float64 ``[images]``, for baselines and strata; never an input
@@ -97,16 +101,26 @@ class Task(Protocol):
         ...
 
 
-def load_task(package: str, options: Mapping[str, Option]) -> Task:
-    """The task that lives in ``package``, e.g. ``"tasks.nodule_ct"``.
+def load_task(package: str, options: Mapping[str, Option], folder: Path = Path()) -> Task:
+    """The task that lives in ``package``, e.g. ``"tasks.nodule_ct"``; the same one each time in a process.
+
+    Args:
+        package: where to find it.
+        options: the ``options`` of its YAML.
+        folder: where collections lie that are not part of a package.
 
     Raises:
-        ConfigError: there is no such package, or it is no task.
+        ConfigError: there is no such package, or it is no task, or it does not know an option.
     """
+    return _load_task(package, tuple(sorted(options.items())), folder)
+
+
+@lru_cache(maxsize=8)
+def _load_task(package: str, options: tuple[tuple[str, Option], ...], folder: Path) -> Task:
     try:
-        create = cast(Callable[[Mapping[str, Option]], Task], import_module(package).create)
+        create = cast("Callable[[Mapping[str, Option], Path], Task]", import_module(package).create)
     except ModuleNotFoundError as error:
         raise ConfigError(f"task.package={package!r} cannot be imported ({error}); see conf/task/") from error
     except AttributeError as error:
-        raise ConfigError(f"task.package={package!r} has no function create(options); see docs") from error
-    return create(options)
+        raise ConfigError(f"task.package={package!r} has no function create(options, folder)") from error
+    return create(dict(options), folder)

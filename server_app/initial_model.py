@@ -10,10 +10,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from federation.cache import Arrays, cached
+from federation.errors import ConfigError
+from federation.head import head_of
 from federation.messages import Parameters
-from federation.models import build_network, get_parameters, head_of, set_parameters
+from federation.models import build_network, get_parameters, set_parameters
+from federation.scattering import ScatteringClassifier
 from federation.study import PretrainingSpec, Study
 from federation.tasks import Examples, load_task
+from server_app.noise_images import noise_images
 
 log = logging.getLogger("wardround.server")
 
@@ -22,16 +26,23 @@ _RECIPE = 1
 
 
 def initial_model(study: Study) -> Parameters:
-    """The study's initial model, float32 ``[all]``; pretraining is computed once and kept in the cache."""
+    """The study's initial model, float32 ``[all]``; pretraining is computed once and kept in the cache.
+
+    Raises:
+        ConfigError: the network cannot be pretrained in this way.
+        DataError: the task generates no examples.
+    """
     network = build_network(study.model, study.task)
     if study.pretraining.source == "random":
         return get_parameters(network)
-    task = load_task(study.task.package, study.task.options)
-    examples = task.public_examples(study.pretraining.examples, study.pretraining.seed)
+    examples = _public_examples(study)
 
     def pretrained() -> Arrays:
         log.info("pretraining %s on %d generated examples", study.model.name, len(examples))
-        pretrain(network, examples, study.pretraining)
+        if study.pretraining.source == "noise":
+            _fit_statistics(network, examples, study)
+        else:
+            pretrain(network, examples, study.pretraining)
         return {"parameters": get_parameters(network)}
 
     name = f"initial-{study.task.name}-{study.model.name}"
@@ -42,6 +53,28 @@ def initial_model(study: Study) -> Parameters:
             parameter.detach().zero_()
         values = get_parameters(network)
     return values
+
+
+def _public_examples(study: Study) -> Examples:
+    """What nobody's data went into: the task's phantoms, or noise with the spectrum of natural images."""
+    spec = study.pretraining
+    if spec.source == "phantom":
+        return load_task(study.task.package, study.task.options).public_examples(spec.examples, spec.seed)
+    images = noise_images(spec.examples, study.task.image_size, spec.seed).numpy()
+    numbers = np.arange(len(images))
+    return Examples(images=images, targets=np.zeros_like(numbers), patients=numbers, covariates={})
+
+
+def _fit_statistics(network: nn.Module, examples: Examples, study: Study) -> None:
+    if not isinstance(network, ScatteringClassifier):
+        raise ConfigError(
+            f"pretraining.source=noise gives statistics to networks that compute their features, and "
+            f"{study.model.network} is none; choose random or phantom"
+        )
+    try:
+        network.fit(torch.from_numpy(examples.images))
+    except ValueError as error:
+        raise ConfigError(f"pretraining.examples={len(examples)}: {error}") from error
 
 
 def pretrain(network: nn.Module, examples: Examples, spec: PretrainingSpec) -> None:

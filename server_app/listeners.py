@@ -14,8 +14,11 @@ from server_app.record import RoundLine, Summary
 class Listener:
     """Told about a run as it goes; what it does changes nothing of the run. By default it does nothing."""
 
+    def preparing(self, study: Study) -> None:
+        """The hospitals have come; now the initial model is made, which may take a while."""
+
     def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:
-        """The hospitals have come, and round 1 will start from ``initial``, float32 ``[all]``."""
+        """Round 1 will start from ``initial``, float32 ``[all]``."""
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:
         """A round has given the model ``parameters``, float32 ``[all]``."""

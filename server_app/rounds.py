@@ -24,13 +24,13 @@ class RoundResult:
         parameters: the next model, float32 ``[all]``.
         replies: the valid replies, by hospital.
         absent: why each of the others did not take part.
-        unheard: those of them that may have trained all the same, and so have cost their patients something.
+        refused: those of them that said no before they touched a patient; the others may have trained.
     """
 
     parameters: Parameters
     replies: Mapping[str, TrainReply]
     absent: Mapping[str, str]
-    unheard: frozenset[str]
+    refused: frozenset[str]
 
 
 class Rounds:
@@ -83,12 +83,8 @@ class Rounds:
         ]
         parameters = start.copy()
         parameters[self._mask] = self._optimizer.step(round_number, start[self._mask], updates)
-        unheard = {
-            name
-            for name, member in members.items()
-            if name not in replies and not answers[member.node].refused
-        }
-        return RoundResult(parameters, replies, absent, frozenset(unheard))
+        refused = frozenset(name for name, member in members.items() if answers[member.node].refused)
+        return RoundResult(parameters, replies, absent, refused)
 
 
 def valid_update(answer: Answer, site: str, round_number: int, trainable: int) -> TrainReply:

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from federation.config import RunConfig
-from federation.errors import WardroundError
+from federation.errors import ConfigError, WardroundError
 from federation.files import append_line, write_whole
 from federation.messages import Parameters
 from federation.models import build_network, layout_of
@@ -56,8 +56,10 @@ class StudyRun:
         """Run the study to its end.
 
         Raises:
+            ConfigError: the folder holds another run, which is left as it is.
             WardroundError: the run failed; the record says so too.
         """
+        refuse_used_folder(self._folder)
         write_whole(self._folder / "study.json", self._study.canonical_json.encode())
         try:
             self._train()
@@ -72,6 +74,8 @@ class StudyRun:
     def _train(self) -> None:
         federation, study = self._run.federation, self._study
         self._membership = assemble(self._grid, study, federation.patience, federation.deadline)
+        for listener in self._listeners:
+            listener.preparing(study)
         parameters = initial_model(study)
         for listener in self._listeners:
             listener.started(study, self._folder, self._membership, parameters)
@@ -79,6 +83,9 @@ class StudyRun:
         tail = Tail(study.rounds - study.tail_rounds + 1)
         for round_number in range(1, study.rounds + 1):
             begun = time.monotonic()
+            # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
+            for name in self._membership.members:
+                self._steps[name] = self._steps.get(name, 0) + study.training.steps
             result = rounds.run(round_number, parameters)
             parameters = result.parameters
             tail.add(round_number, parameters)
@@ -87,9 +94,10 @@ class StudyRun:
         self._keep(self._released, None)
 
     def _record_round(self, round_number: int, result: RoundResult, seconds: float) -> None:
-        self._steps |= {name: reply.steps for name, reply in result.replies.items()}
-        for name in result.unheard:
-            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
+        for name in result.refused:
+            self._steps[name] -= self._study.training.steps
+        for name, reply in result.replies.items():
+            self._steps[name] = max(self._steps[name], reply.steps)
         for name in result.replies:
             self._rounds_of[name] = self._rounds_of.get(name, 0) + 1
         sha256 = self._keep(result.parameters, round_number, tuple(result.replies))
@@ -157,6 +165,16 @@ class StudyRun:
         for listener in self._listeners:
             listener.finished(summary, self._released)
         return summary
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Never write one run's record over another's.
+
+    Raises:
+        ConfigError: ``folder`` already holds a run.
+    """
+    if (folder / "study.json").exists():
+        raise ConfigError(f"run_dir={folder} already holds a run; choose another folder")
 
 
 class Tail:

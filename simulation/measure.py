@@ -25,12 +25,12 @@ _IMAGES_AT_ONCE = 256
 _CURVE_POINTS = 100
 
 
-def predict(network: nn.Module, examples: Examples) -> Scores:
-    """The probability of the second class, float64 ``[images]``."""
+def predict(network: nn.Module, images: torch.Tensor) -> Scores:
+    """The probability of the second class, float64 ``[images]``, for what the network takes."""
     network.eval()
     with torch.inference_mode():
-        batches = torch.split(torch.from_numpy(examples.images), _IMAGES_AT_ONCE)
-        scores = [network(images).double().softmax(1)[:, 1] for images in batches]
+        batches = torch.split(images, _IMAGES_AT_ONCE)
+        scores = [network(batch).double().softmax(1)[:, 1] for batch in batches]
     network.train()
     return torch.cat(scores).numpy() if scores else np.zeros(0)
 

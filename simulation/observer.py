@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from federation.errors import RunError
 from federation.files import append_line, write_whole
+from federation.head import head_inputs, head_of
 from federation.messages import Parameters
 from federation.models import build_network, set_parameters
 from federation.study import Study
-from federation.tasks import Cohort, pool
+from federation.tasks import Cohort, Examples, pool
 from server_app.listeners import Listener
 from server_app.membership import Membership
 from server_app.record import EvaluationLine, Measurement, RoundLine, Summary
-from simulation.measure import measure, predict
+from simulation.measure import Scores, measure, predict
 
 
 class Judge:
@@ -29,12 +31,19 @@ class Judge:
     def judge(self, parameters: Parameters) -> tuple[Measurement, dict[str, Measurement]]:
         """The model on all hospitals' test patients together, and on each hospital's."""
         set_parameters(self._network, parameters)
-        scores = {site: predict(self._network, cohort.test) for site, cohort in self.cohorts.items()}
+        scores = {site: self._predict(cohort.test) for site, cohort in self.cohorts.items()}
         everybody = np.concatenate(list(scores.values()))
         return (
             measure(everybody, self._everybody, self._study.task.stratum),
             {site: measure(scores[site], cohort.test) for site, cohort in self.cohorts.items()},
         )
+
+    def _predict(self, examples: Examples) -> Scores:
+        model = self._study.model
+        images = torch.from_numpy(examples.images)
+        if model.trainable == "head":
+            return predict(head_of(self._network, model), head_inputs(self._network, model, images))
+        return predict(self._network, images)
 
     def baselines(self) -> dict[str, Measurement]:
         """What the task's trivial classifier does: a covariate's size alone."""

@@ -50,6 +50,12 @@ class Display(Listener):
         """A line above the bar."""
         self._console.print(text, markup=False)
 
+    def preparing(self, study: Study) -> None:
+        """Say what the wait may be for."""
+        spec = study.pretraining
+        if spec.source != "random":
+            self.say(f"initial model: {spec.examples} generated {spec.source} examples, kept for next time")
+
     def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:  # noqa: ARG002
         """Say who takes part in what."""
         self._rounds = study.rounds

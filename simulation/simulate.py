@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from federation.config import compose_run, run_folder
-from federation.errors import ConfigError, StorageError, WardroundError
+from federation.errors import StorageError, WardroundError
 from server_app.model_card import write_model_card
+from server_app.record import Summary
 from server_app.report import write_report
+from server_app.study_run import refuse_used_folder
 from simulation.compare import compare
 from simulation.engine import load_cohorts, quoted, run_inline
 from simulation.observer import Judge, Keeper, Recorder, complete, write_summary
@@ -26,9 +28,9 @@ Runs a study over simulated hospitals on this machine and leaves its record in r
   ./scripts/simulate                              the default study
   ./scripts/simulate privacy.epsilon=3 rounds=5   the same with other settings
   ./scripts/simulate privacy=none                 without privacy, for comparison
-  ./scripts/simulate compare=false -q             only the federation, only its result
+  ./scripts/simulate compare=false                only the federation, which is quicker
 
-Every setting stands in conf/, with a comment. -q prints only the run's folder.
+Every setting stands in conf/, with a comment. -q prints nothing but the run's folder.
 """
 
 
@@ -52,8 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 def _simulate(overrides: Sequence[str]) -> None:
     run = compose_run(overrides)
     folder = run_folder(run, f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{run.study.name}")
-    if (folder / "study.json").exists():
-        raise ConfigError(f"run_dir={folder} already holds a run; choose another folder")
+    refuse_used_folder(folder)
     judge = Judge(run.study, load_cohorts(run))
     overrides = [
         *(item for item in overrides if not item.startswith("run_dir=")),
@@ -65,6 +66,7 @@ def _simulate(overrides: Sequence[str]) -> None:
             run_inline(overrides, len(judge.cohorts), recorder, keeper, display)
             summary = complete(keeper.summary, judge, keeper.released)
             write_summary(folder, summary)
+            display.say(_result(summary))
             write_model_card(folder, run.study, summary)
             write_samples(folder / "samples.png", judge.cohorts, run.study.task)
             if run.options.compare:
@@ -73,6 +75,15 @@ def _simulate(overrides: Sequence[str]) -> None:
                 write_summary(folder, summary.model_copy(update={"comparison": comparison}))
         finally:
             _leave(folder, display)
+
+
+def _result(summary: Summary) -> str:
+    """What the released model reaches, in a line."""
+    pooled = summary.pooled
+    if pooled is None or pooled.auc is None or pooled.auc_interval is None:
+        return f"released {summary.model_version}; the test patients are of one class, so it has no AUC"
+    low, high = pooled.auc_interval
+    return f"released {summary.model_version}: test AUC {pooled.auc:.3f} ({low:.3f}–{high:.3f})"
 
 
 def _leave(folder: Path, display: Display) -> None:

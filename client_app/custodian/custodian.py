@@ -138,19 +138,19 @@ class Custodian:
             raise RefusedError(decision.rule, decision.reason)
 
     def _train(self, opened: _Opened, request: TrainRequest) -> TrainReply:
-        study = opened.study
         _check_model(request.parameters, opened.training.model_size)
-        state = StudyState(self._folder, study)
-        optimizer_state = state.optimizer
-        progress = state.burn(request.round)
-        try:
-            trained = opened.training.run(request.round, request.parameters, optimizer_state)
-        except BaseException:
-            self._opened = None  # what broke off half-way is not used again
-            raise
-        if not np.isfinite(trained.update).all():
-            raise DataError("training left parameters that are not finite; lower training.learning_rate")
-        state.remember(trained.optimizer_state)
+        state = StudyState(self._folder, opened.study)
+        with state.alone():
+            optimizer_state = state.optimizer
+            progress = state.burn(request.round)
+            try:
+                trained = opened.training.run(request.round, request.parameters, optimizer_state)
+            except BaseException:
+                self._opened = None  # what broke off half-way is not used again
+                raise
+            if not np.isfinite(trained.update).all():
+                raise DataError("training left parameters that are not finite; lower training.learning_rate")
+            state.remember(trained.optimizer_state)
         return TrainReply(
             site=self._config.name,
             round=request.round,

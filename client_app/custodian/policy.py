@@ -52,8 +52,8 @@ def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
         ),
         (
             "task-not-allowed",
-            study.task.name not in policy.tasks,
-            f"task {study.task.name} is not among the allowed {list(policy.tasks)}",
+            study.task.package not in policy.tasks,
+            f"task package {study.task.package} is not among the allowed {list(policy.tasks)}",
         ),
         (
             "privacy-mode-not-allowed",

@@ -5,7 +5,10 @@
 <site folder>/studies/<study id>/optimizer.safetensors
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +60,14 @@ class StudyState:
         """What the optimiser remembered after the last finished round."""
         path = self._folder / "optimizer.safetensors"
         return path.read_bytes() if path.exists() else None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process out of this study at this site, from before the burn to the release."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def burn(self, round_number: int) -> Progress:
         """Charge a round before it is trained, so that a crash can only overstate the cost.

@@ -12,7 +12,7 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
     Raises:
         DataError: the task has no such data, or they do not have the shape that the study expects.
     """
-    task = load_task(spec.package, spec.options)
+    task = load_task(spec.package, spec.options, data.folder)
     cohorts = [task.cohort(part, data.of) for part in data.parts]
     cohort = Cohort(
         description=", ".join(cohort.description for cohort in cohorts),

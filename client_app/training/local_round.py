@@ -11,16 +11,17 @@ two releases share a (round, step) of one study under one secret; the custodian 
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
 from client_app.training.batches import Patients, sample_patients
 from client_app.training.gradients import PatientGradients
+from client_app.training.noise import add_noise
 from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
 from client_app.training.stream import Stream
+from federation.head import head_inputs, head_of
 from federation.messages import Parameters
-from federation.models import get_parameters, head_inputs, head_of, layout_of, set_parameters
+from federation.models import get_parameters, layout_of, set_parameters
 from federation.promise import noise_multiplier
 from federation.study import Study
 
@@ -56,7 +57,6 @@ class LocalTraining:
         self._network = network
         self._patients = patients
         self._seen = patients
-        self._trunk: Parameters | None = None
         self._expected = study.privacy.sampling_rate * expected_patients
         self._secret = secret
         self._noise = noise_multiplier(study)
@@ -72,7 +72,7 @@ class LocalTraining:
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
         """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
         set_parameters(self._network, start)
-        self._look_through_trunk(start[~self._mask])
+        self._seen = self._what_is_trained_on()
         trained = self._gradients.parameters
         anchor = [p.detach().clone() for p in trained]
         optimizer = make_optimizer(self._study.training, trained)
@@ -83,16 +83,11 @@ class LocalTraining:
         update = (get_parameters(self._network) - start)[self._mask]
         return LocalRound(update=update, optimizer_state=pack_state(optimizer))
 
-    def _look_through_trunk(self, trunk: Parameters) -> None:
-        """Where only the head learns, compute what it sees once, not at every step.
-
-        The rest of the network stays as it is from round to round, and the head's gradients are the same.
-        """
-        model = self._study.model
-        if model.trainable != "head" or (self._trunk is not None and np.array_equal(self._trunk, trunk)):
-            return
-        self._trunk = trunk
-        self._seen = self._patients.seen_as(head_inputs(self._network, model, self._patients.images))
+    def _what_is_trained_on(self) -> Patients:
+        """The images; where only the head learns, what it sees of them, since the rest stands still."""
+        if self._study.model.trainable != "head":
+            return self._patients
+        return self._patients.seen_as(head_inputs(self._network, self._study.model, self._patients.images))
 
     def _step(
         self,
@@ -103,20 +98,15 @@ class LocalTraining:
         rate = self._study.privacy.sampling_rate
         chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
         totals = self._gradients.total(self._seen.batches(chosen, self._gradients.images_at_once))
-        noise = self._noise_like(totals, Stream(self._secret, *address, "noise"))
+        sums = self._with_noise(totals, Stream(self._secret, *address, "noise"))
         pull = self._study.strategy.proximal or 0.0
-        for p, total, drawn, start in zip(self._gradients.parameters, totals, noise, anchor, strict=True):
-            p.grad = (total + drawn) / self._expected + pull * (p.detach() - start)
+        for p, total, start in zip(self._gradients.parameters, sums, anchor, strict=True):
+            p.grad = (total / self._expected).to(p.dtype) + pull * (p.detach() - start)
         optimizer.step()
         optimizer.zero_grad()
 
-    def _noise_like(self, totals: list[torch.Tensor], stream: Stream) -> list[torch.Tensor]:
-        if self._noise is None or self._study.privacy.clipping_norm is None:
-            return [torch.zeros_like(total) for total in totals]
-        deviation = self._noise * self._study.privacy.clipping_norm
-        draws = stream.normal(sum(total.numel() for total in totals)) * deviation
-        pieces = np.split(draws, np.cumsum([total.numel() for total in totals])[:-1])
-        return [
-            torch.from_numpy(piece).to(total.dtype).view_as(total)
-            for piece, total in zip(pieces, totals, strict=True)
-        ]
+    def _with_noise(self, totals: list[torch.Tensor], stream: Stream) -> list[torch.Tensor]:
+        clipping_norm = self._study.privacy.clipping_norm
+        if self._noise is None or clipping_norm is None:
+            return totals
+        return add_noise(totals, self._noise, clipping_norm, stream)

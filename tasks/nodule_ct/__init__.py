@@ -4,14 +4,15 @@ Origin, licence, counts and known faults: ``CARD.md`` in this folder.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from federation.errors import ConfigError
 from federation.tasks import Option, Task
 from tasks.nodule_ct.label import Label
 
 
-def create(options: Mapping[str, Option]) -> Task:
-    """The task; its one option is ``label``, ``malignancy`` (default) or ``suspicious``.
+def create(options: Mapping[str, Option], folder: Path) -> Task:  # noqa: ARG001
+    """The task, which needs no folder; its option ``label`` is ``malignancy`` (default) or ``suspicious``.
 
     Raises:
         ConfigError: an option or its value is unknown.

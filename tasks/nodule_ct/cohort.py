@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from federation.cache import Arrays, cached
 from federation.errors import DataError
 from federation.tasks import Cohort, Examples
-from tasks.nodule_ct.label import Label, in_train
+from tasks.nodule_ct.label import Label
 from tasks.nodule_ct.lidc import read_nodules
 from tasks.nodule_ct.phantom import phantom
 from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
 from tasks.nodule_ct.render import LEAST_HU, MOST_HU, render_nodule
 from tasks.nodule_ct.shape import largest_slice
 from tasks.nodule_ct.version import code_version
+from tasks.split import in_train
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
-"""What the network is to tell, and which patients it may learn from."""
+"""What the network is to tell."""
 
 from enum import StrEnum
-from hashlib import sha256
 
 from tasks.nodule_ct.lidc import Nodule
-
-TRAIN_PERCENT = 75
 
 
 class Label(StrEnum):
@@ -28,9 +25,3 @@ class Label(StrEnum):
         if 2 < nodule.malignancy < 4:
             return None
         return int(nodule.malignancy >= 4)
-
-
-def in_train(patient: str) -> bool:
-    """Which side of the split a patient is on, by nothing but the pseudonym: SHA-256 modulo 100."""
-    # The first four bytes decide: enough, and short to compute by hand.
-    return int.from_bytes(sha256(patient.encode()).digest()[:4], "big") % 100 < TRAIN_PERCENT

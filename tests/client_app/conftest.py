@@ -58,7 +58,7 @@ SITE: dict[str, Any] = {
     "name": "alder",
     "data": {"parts": [0], "of": 2},
     "policy": {
-        "tasks": ["squares"],
+        "tasks": ["toy_task"],
         "privacy_modes": ["local", "none"],
         "maximum_epsilon": 10.0,
         "maximum_delta": 1e-4,

@@ -32,6 +32,7 @@ def overrides(tmp_path):
     return [
         "study=nodule_ct",
         "task.package=toy_task",
+        "site.policy.tasks=[toy_task]",
         "task.image_size=[12,12]",
         "+task.options.patients=24",
         "pretraining.source=random",

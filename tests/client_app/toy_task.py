@@ -1,6 +1,7 @@
 """A task of generated squares: small enough to train in milliseconds, real enough to learn."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Squares:
         return Examples(images[mixed], targets[mixed], of_patient[mixed], covariates={})
 
 
-def create(options: Mapping[str, Option]) -> Squares:
+def create(options: Mapping[str, Option], folder: Path) -> Squares:
     return Squares(
         patients=int(options.get("patients", 24)),
         one_class=bool(options.get("one_class", False)),

@@ -8,12 +8,11 @@ from torch import nn
 from federation.config import compose_run
 from federation.dp_ready import make_dp_ready
 from federation.errors import ConfigError, MessageError
+from federation.head import head_inputs, head_of
 from federation.models import (
     NETWORKS,
     build_network,
     get_parameters,
-    head_inputs,
-    head_of,
     layout_of,
     set_parameters,
 )
@@ -46,8 +45,18 @@ def network(model):
     return build_network(spec_of(model, trainable="all"), TASK)
 
 
-def test_every_network_of_the_allow_list_is_tested_here():
-    assert {spec.network for spec in SPECS.values()} == set(NETWORKS)
+def test_every_network_of_the_allow_list_is_tested_here_or_in_a_file_of_its_own():
+    elsewhere = {"monai.FullyConnectedNet", "wardround.Scattering"}
+    assert {spec.network for spec in SPECS.values()} | elsewhere == set(NETWORKS)
+
+
+def test_a_table_has_a_network_too():
+    run = compose_run(["study=heart_disease"]).study
+    network = build_network(run.model, run.task)
+    rows = torch.randn(4, 31)
+    assert network(rows).shape == (4, 2)
+    assert layout_of(network).shapes == (("output.weight", (2, 31)), ("output.bias", (2,)))
+    assert torch.equal(head_of(network, run.model)(head_inputs(network, run.model, rows)), network(rows))
 
 
 class TestNetwork:
@@ -213,3 +222,13 @@ def test_making_a_network_ready_tells_what_was_changed():
     ]
     assert network[1].num_groups == 2
     assert make_dp_ready(network) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"act": ("softmax", {"dim": 0})}, {"dropout": 0.5}],
+    ids=["activation over the batch", "dropout"],
+)
+def test_a_network_that_mixes_patients_or_draws_at_random_is_refused(arguments):
+    with pytest.raises(ConfigError, match="no patient's part can be bounded"):
+        build_network(with_arguments("small_cnn", **arguments), TASK)

@@ -6,8 +6,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from federation import tasks
 from federation.errors import ConfigError, DataError
-from federation.models import build_network, get_parameters, head_of, layout_of, set_parameters
+from federation.head import head_of
+from federation.models import build_network, get_parameters, layout_of, set_parameters
 from federation.tasks import Examples
 from server_app import initial_model as module
 from server_app.initial_model import initial_model
@@ -34,8 +36,9 @@ def task(monkeypatch):
             return Examples(images, targets, np.arange(count), {})
 
     task, package = Task(), ModuleType("a_task")
-    package.create = lambda options: task
+    package.create = lambda options, folder: task
     monkeypatch.setitem(sys.modules, "a_task", package)
+    tasks._load_task.cache_clear()
     return task
 
 

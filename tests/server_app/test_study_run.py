@@ -250,6 +250,7 @@ def test_a_run_that_fails_late_keeps_its_finished_rounds_and_releases_nothing(tm
     summary = read(tmp_path, "summary.json")
     assert summary["status"] == "failed"
     assert summary["reason"].startswith("round 2: 0 valid updates, quorum 3. alder: its node reports error")
+    assert summary["sites"]["alder"]["steps"] == 4, "round 2 was asked for, so it may have cost something"
     assert summary["model_version"].startswith("nodule_ct-round-001-")
     assert sorted(file.name for file in (tmp_path / "models").iterdir()) == [
         "round-001.json",

@@ -36,6 +36,7 @@ BASES = {
     "noise": (
         *SMALL,
         "task.package=tiny_task",
+        "site.policy.tasks=[tiny_task]",
         "task.image_size=[8,8]",
         "model.arguments.strides=[2,2]",
         "~task.options.label",

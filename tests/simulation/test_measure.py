@@ -196,16 +196,16 @@ def test_a_prediction_is_the_probability_of_the_second_class_image_by_image():
         (1, 1, 2, 2), np.float32
     )
     examples = Examples(images, np.arange(600) % 2, np.arange(600), {})
-    scores = predict(Brightness(), examples)
+    scores = predict(Brightness(), torch.from_numpy(examples.images))
     assert scores.dtype == np.float64
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-np.linspace(-3, 3, 600))), atol=1e-6)
-    assert predict(Brightness(), examples_of([])).shape == (0,)
+    assert predict(Brightness(), torch.from_numpy(examples_of([]).images)).shape == (0,)
 
 
 def test_a_prediction_leaves_the_network_ready_to_learn():
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
     images = np.ones((50, 1, 2, 2), np.float32)
     examples = Examples(images, np.arange(50) % 2, np.arange(50), {})
-    first, second = (predict(network, examples) for _ in range(2))
+    first, second = (predict(network, torch.from_numpy(examples.images)) for _ in range(2))
     assert np.array_equal(first, second), "nothing is dropped while predicting"
     assert network.training

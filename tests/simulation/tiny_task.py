@@ -11,7 +11,7 @@ from federation.tasks import Cohort, Examples
 SIDE = 8
 
 
-def create(options):
+def create(options, folder):
     return TinyTask(int(options.get("hospitals", 4)), options.get("one_class"))
 
 

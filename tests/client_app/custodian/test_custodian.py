@@ -110,7 +110,7 @@ class TestTrain:
 REFUSED = {
     "not-a-participant": {"participants": ["birch", "cedar"]},
     "study-expired": {"expires": "2020-01-01"},
-    "task-not-allowed": {"task": {"name": "circles"}},
+    "task-not-allowed": {"task": {"package": "circles"}},
     "privacy-mode-not-allowed": {
         "privacy": {"mode": "none", "epsilon": None, "delta": None, "clipping_norm": None}
     },
@@ -137,8 +137,8 @@ class TestRefusals:
         self, rule, make_custodian, make_study
     ):
         changes = dict(REFUSED[rule])
-        changes["task"] = changes.get("task", {}) | {"package": "no_such_task"}
-        custodian = make_custodian(policy={"privacy_modes": ["local"]})
+        changes["task"] = {"package": "no_such_task"} | changes.get("task", {})
+        custodian = make_custodian(policy={"privacy_modes": ["local"], "tasks": ["no_such_task"]})
         assert custodian.handle(DescribeRequest(study=make_study(**changes))).rule == rule
 
     def test_a_study_that_expires_while_it_is_warm_is_refused(
@@ -333,7 +333,7 @@ from federation.study import Study
 
 folder = Path(sys.argv[2])
 study = Study.model_validate_json((folder / "study.json").read_text())
-policy = dict(tasks=["squares"], privacy_modes=["local"], maximum_epsilon=10, maximum_delta=1e-4)
+policy = dict(tasks=["toy_task"], privacy_modes=["local"], maximum_epsilon=10, maximum_delta=1e-4)
 site = SiteConfig(
     name="alder", data=dict(parts=[0], of=2), policy=dict(policy, minimum_patients=20)
 )

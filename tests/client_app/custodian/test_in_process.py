@@ -8,6 +8,7 @@ from federation.messages import DescribeReply, DescribeRequest
 def overrides(tmp_path):
     return (
         "task.package=toy_task",
+        "site.policy.tasks=[toy_task]",
         "task.image_size=[12,12]",
         "+task.options.patients=24",
         "pretraining.source=random",

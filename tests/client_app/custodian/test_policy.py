@@ -11,7 +11,7 @@ GOOD = {"site": "alder", "today": TODAY, "patients": 24, "classes": 2}
 OBJECTIONS = {
     "not-a-participant": ({}, {"site": "zelkova"}),
     "study-expired": ({"expires": "2026-02-28"}, {}),
-    "task-not-allowed": ({"task": {"name": "circles"}}, {}),
+    "task-not-allowed": ({"task": {"package": "circles"}}, {}),
     "privacy-mode-not-allowed": ({"privacy": {"mode": "none"}}, {}),
     "epsilon-too-large": ({"privacy": {"epsilon": 10.5}}, {}),
     "delta-too-large": ({"privacy": {"delta": 2e-4}}, {}),
@@ -73,7 +73,7 @@ def test_the_classes_of_a_cohort_below_the_minimum_are_never_told(patients, ask)
 def test_reasons_say_what_was_asked_and_what_is_allowed(ask):
     assert "ε=10.5" in ask({"privacy": {"epsilon": 10.5}}).reason
     assert "10.0" in ask({"privacy": {"epsilon": 10.5}}).reason
-    assert "circles" in ask({"task": {"name": "circles"}}).reason
+    assert "circles" in ask({"task": {"package": "circles"}}).reason
 
 
 def test_before_the_cohort_is_known_only_rules_about_the_study_are_asked(ask):

@@ -1,9 +1,13 @@
 import os
 import stat
+import subprocess
+import sys
+import threading
 
 import pytest
 
 from client_app.custodian.state import Progress, StudyState, site_secret
+from federation.config import compose_run
 from federation.errors import DataError, RefusedError, StorageError
 
 
@@ -113,3 +117,34 @@ class TestSecret:
         with pytest.raises(DataError, match=f"holds {size} bytes"):
             site_secret(tmp_path)
         assert (tmp_path / "secret").read_bytes() == bytes(size)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from client_app.custodian.state import StudyState
+from federation.config import compose_run
+with StudyState(Path(sys.argv[1]), compose_run().study).alone():
+    print("alone", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_process_waits_until_a_round_is_released(tmp_path):
+    """Two custodians on one folder would otherwise both find a round unspent, and reuse its noise."""
+    study = compose_run().study
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "alone\n"
+    entered = threading.Event()
+
+    def enter():
+        with StudyState(tmp_path, study).alone():
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    assert not entered.wait(0.5), "the other process is still at it"
+    other.communicate("")
+    assert entered.wait(30)
+    waiting.join()

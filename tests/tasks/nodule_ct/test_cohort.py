@@ -3,8 +3,9 @@ import pytest
 
 from federation.errors import DataError
 from federation.tasks import load_task, pool
-from tasks.nodule_ct.label import Label, in_train
+from tasks.nodule_ct.label import Label
 from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
+from tasks.split import in_train
 
 
 def test_the_hospitals_have_the_patients_of_the_data_card(cohorts):

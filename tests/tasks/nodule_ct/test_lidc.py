@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from federation.errors import DataError
-from tasks.nodule_ct.label import Label, in_train
+from tasks.nodule_ct.label import Label
 from tasks.nodule_ct.lidc import Contour, Ratings, Reading, group_readings, read_nodules
 from tasks.nodule_ct.shape import area, largest_slice
+from tasks.split import in_train
 
 
 def square(annotation, left, side, slices=(0.0,)):

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from tasks.nodule_ct.background import Body, draw_body
-from tasks.nodule_ct.label import Label, in_train
+from tasks.nodule_ct.label import Label
 from tasks.nodule_ct.lidc import Nodule
 from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
 from tasks.nodule_ct.render import LEAST_HU, MOST_HU, random_for, render, render_nodule
 from tasks.nodule_ct.shape import SIZE, Calcification, Lesion, lesion_of, slab_weights
+from tasks.split import in_train
 
 Renderer = Callable[[Nodule], np.ndarray]
 

@@ -1,0 +1,63 @@
+"""The last layer apart from the rest: where only the head learns, the rest need be computed only once."""
+
+import hashlib
+from collections import OrderedDict
+from threading import Lock
+
+import torch
+from torch import nn
+
+from federation.models import NETWORKS
+from federation.study import ModelSpec
+
+_IMAGES_AT_ONCE = 256
+_REMEMBERED = 32
+
+_lock = Lock()
+_seen: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+
+
+def head_of(network: nn.Module, model: ModelSpec) -> nn.Module:
+    """The part of a network from ``build_network`` behind its last features."""
+    return network.get_submodule(NETWORKS[model.network].head)
+
+
+def head_inputs(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> torch.Tensor:
+    """What the head gets to see of ``images``: ``head_of(...)`` makes the network's scores of it.
+
+    The same images through the same layers are computed once in a process.
+    """
+    key = _fingerprint(network, model, images)
+    with _lock:
+        if key in _seen:
+            _seen.move_to_end(key)
+            return _seen[key]
+    features = _computed(network, model, images)
+    with _lock:
+        _seen[key] = features
+        while len(_seen) > _REMEMBERED:
+            _seen.popitem(last=False)
+    return features
+
+
+def _computed(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> torch.Tensor:
+    seen: list[torch.Tensor] = []
+    hook = head_of(network, model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        with torch.no_grad():
+            for batch in torch.split(images, _IMAGES_AT_ONCE):
+                network(batch)
+    finally:
+        hook.remove()
+    return torch.cat(seen)
+
+
+def _fingerprint(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> bytes:
+    """Everything that what the head sees follows from."""
+    digest = hashlib.sha256(repr((model.network, sorted(model.arguments.items()), images.shape)).encode())
+    digest.update(images.contiguous().numpy().data)
+    head = {id(parameter) for parameter in head_of(network, model).parameters()}
+    for parameter in network.parameters():
+        if id(parameter) not in head:
+            digest.update(parameter.detach().contiguous().numpy().data)
+    return digest.digest()

@@ -1,0 +1,121 @@
+"""A folder of images, or a zip of one, whose names or a CSV tell label and patient."""
+
+import csv
+import re
+from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torchvision.transforms.v2.functional import pil_to_tensor, resize
+
+from federation.errors import DataError
+from tasks.chest_xray.collection import Collection
+from tasks.chest_xray.settings import Settings
+from tasks.split import in_train
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_COLUMNS = {"file", "label"}
+
+
+def read_folder(settings: Settings, data: Path, classes: tuple[str, ...]) -> Collection:
+    """All images, sorted by name.
+
+    Raises:
+        DataError: a file cannot be read, has no label, no patient, or a label that is no class.
+    """
+    root = data / settings.images
+    facts = _listed(data / settings.labels) if settings.labels else {}
+    names, images, labels, patients, held_out, sites = [], [], [], [], [], []
+    for name, content in sorted(_files(root)):
+        fact = facts.get(name, {}) if facts else {"label": name.split("/")[0]}
+        if not fact:
+            continue  # a CSV chooses: what it does not name does not take part
+        patient = fact.get("patient") or _patient(name, settings.patient_pattern)
+        names.append(name)
+        images.append(_image(name, content, settings.size))
+        labels.append(_label(name, fact["label"], classes))
+        patients.append(patient)
+        held_out.append(not in_train(patient) if not fact.get("split") else fact["split"] != "train")
+        sites.append(fact.get("site", ""))
+    if not images:
+        raise DataError(f"{root} holds no image that takes part; is it the right folder?")
+    missing = sorted(set(facts) - set(names))
+    if missing:
+        raise DataError(
+            f"{settings.labels} names {len(missing)} files that {root} does not hold: {missing[:3]}"
+        )
+    _one_side(patients, held_out)
+    return Collection(np.stack(images), np.array(labels, dtype=np.int64), patients, np.array(held_out), sites)
+
+
+def _files(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Names below ``root`` (a folder or a zip) with their content."""
+    if root.is_dir():
+        for path in root.rglob("*"):
+            if path.suffix.lower() in _SUFFIXES:
+                yield path.relative_to(root).as_posix(), path.read_bytes()
+        return
+    try:
+        with ZipFile(root) as archive:
+            for name in archive.namelist():
+                if name.lower().endswith(_SUFFIXES):
+                    yield name, archive.read(name)
+    except FileNotFoundError as error:
+        raise DataError(f"{root} does not exist; set data_dir, or task.options.images below it") from error
+    except (BadZipFile, OSError) as error:
+        raise DataError(f"{root} is neither a folder nor a whole zip: {error}") from error
+
+
+def _image(name: str, content: bytes, size: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(BytesIO(content)) as image:
+            grey = pil_to_tensor(image.convert("L"))
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {name} cannot be read: {error}") from error
+    small: NDArray[np.uint8] = resize(grey, [size, size], antialias=True)[0].numpy()
+    return small
+
+
+def _listed(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of the CSV by file name."""
+    try:
+        with path.open("rb") as file:
+            rows = list(csv.DictReader(TextIOWrapper(file, encoding="utf-8-sig")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV: {error}") from error
+    if not rows or not set(rows[0]) >= _COLUMNS:
+        raise DataError(f"{path} needs the columns {sorted(_COLUMNS)}, and may have patient, site and split")
+    return {row["file"]: row for row in rows}
+
+
+def _patient(name: str, pattern: str) -> str:
+    found = re.search(pattern, name.rsplit("/", 1)[-1]) if pattern else None
+    if pattern and found is None:
+        raise DataError(
+            f"image {name}: task.options.patient_pattern={pattern!r} finds no patient in its name"
+        )
+    if found is None:
+        return name
+    # Everything that is not a group is the same for all; without groups, what was found is the pseudonym.
+    return "-".join(group for group in found.groups() if group is not None) or found.group(0)
+
+
+def _label(name: str, label: str, classes: tuple[str, ...]) -> int:
+    lowered = [known.lower() for known in classes]
+    if label.lower() not in lowered:
+        raise DataError(f"image {name} has label {label!r}, which is none of the classes {list(classes)}")
+    return lowered.index(label.lower())
+
+
+def _one_side(patients: list[str], held_out: list[bool]) -> None:
+    """Refuse a CSV that puts a patient on both sides of the split."""
+    test = {patient for patient, out in zip(patients, held_out, strict=True) if out}
+    both = sorted(test & {patient for patient, out in zip(patients, held_out, strict=True) if not out})
+    if both:
+        raise DataError(
+            f"{len(both)} patients are in train and in test, e.g. {both[0]}; a patient has one side"
+        )
