@@ -2,10 +2,10 @@
 
 import sys
 
-from benchmarks import nodule_ct
+from benchmarks import chest_xray, nodule_ct
 from benchmarks.table import publish
 
-BENCHMARKS = {"nodule_ct": nodule_ct.run}
+BENCHMARKS = {"chest_xray": chest_xray.run, "nodule_ct": nodule_ct.run}
 
 
 def main(arguments: list[str]) -> int:

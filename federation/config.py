@@ -42,7 +42,7 @@ class RunOptions(Frozen):
     """How a study is run, which changes nothing of what it computes.
 
     Attributes:
-        engine: ``inline`` runs server and sites in one process.
+        engine: ``inline`` runs server and sites in one process, ``flower`` through ``flwr run``.
         run_dir: where the run's folder goes; by default ``runs/<UTC time>-<study>``.
         seed: simulation only: noise and sampling follow from it, so that a run can be repeated bit by bit.
             Without it they follow from each site's own secret.
@@ -50,7 +50,7 @@ class RunOptions(Frozen):
         progress: ``auto`` draws where there is a terminal, ``plain`` prints lines, ``quiet`` only the result.
     """
 
-    engine: Literal["inline"] = "inline"
+    engine: Literal["inline", "flower"] = "inline"
     run_dir: str | None = None
     seed: int | None = None
     compare: bool = True
@@ -109,8 +109,11 @@ def _composed(overrides: Sequence[str]) -> dict[str, Any]:
                 _check_choice(override.key_or_group, str(override.value()))
         known = compose("config", overrides=choices)
         for override in parsed:
-            if override.key_or_group not in _groups() and not override.is_add():
-                _check_key(override.key_or_group, known)
+            key = override.key_or_group
+            # What a site may have does not stand in conf/federation; it is checked when the site is made.
+            adds = override.is_add() or (override.is_force_add() and key.startswith("federation.sites."))
+            if key not in _groups() and not adds:
+                _check_key(key, known)
         config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]

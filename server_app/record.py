@@ -74,18 +74,26 @@ class SiteSummary(Entry):
     measurement: Measurement | None = None
 
 
+class WithoutPrivacy(Entry):
+    """The same recipe without clipping and noise: each hospital alone, all together, all patients pooled."""
+
+    alone: dict[str, Measurement]
+    together: Measurement
+    pooled: Measurement
+
+
 class Comparison(Entry):
-    """The same recipe without the federation; in simulation only.
+    """The same recipe, measured on the same test patients of all hospitals; in simulation only.
 
     Attributes:
-        alone: each hospital by itself, same privacy, measured on everybody's test patients.
-        pooled: as if all patients lay in one place, same privacy.
-        pooled_without_privacy: the same, no clipping and no noise; None where a hospital's policy forbids it.
+        alone: each hospital by itself, with the study's promise.
+        pooled: as if all patients lay in one place, with the study's promise.
+        without_privacy: None where the study promises nothing anyway, or a hospital's policy forbids it.
     """
 
     alone: dict[str, Measurement]
     pooled: Measurement
-    pooled_without_privacy: Measurement | None
+    without_privacy: WithoutPrivacy | None
 
 
 class Summary(Entry):

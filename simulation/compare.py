@@ -1,4 +1,4 @@
-"""The same recipe without the federation: each hospital alone, and everybody's patients in one place."""
+"""The same recipe in other settings: each hospital alone, everybody pooled, with and without privacy."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,38 +6,76 @@ from pathlib import Path
 from client_app.site import simulated_site
 from federation.config import RunConfig, compose_run
 from federation.tasks import Cohort
-from server_app.record import Comparison, Measurement
+from server_app.record import Comparison, Measurement, WithoutPrivacy
 from simulation.engine import quoted, run_inline
 from simulation.observer import Judge, Keeper
 
 # What a comparison decides by itself, whatever the run was told.
-_OWN = ("federation", "quorum", "run_dir", "compare", "privacy")
+_OWN = ("run_dir", "compare", "privacy")
+_WHO = ("federation", "quorum")
 
 
-def compare(
-    overrides: Sequence[str], run: RunConfig, cohorts: Mapping[str, Cohort], folder: Path
-) -> Comparison:
-    """Train every hospital alone, all patients pooled, and pooled without privacy.
+class Comparer:
+    """Trains what a run is compared with.
 
     Each is a run like any other, in a folder of its own below ``comparison``; all are measured on the test
     patients of all hospitals.
+
+    Args:
+        overrides: of the run.
+        run: what they compose.
+        cohorts: the hospitals' patients.
+        folder: the run's.
     """
-    everybody = list(run.federation.sites)
-    kept = [item for item in overrides if _concern(item) not in _OWN]
-    privacy = [item for item in overrides if _concern(item) == "privacy"]
-    without = ["privacy=none", f"privacy.sampling_rate={run.study.privacy.sampling_rate}"]
 
-    def trained(name: str, sites: list[str], promise: Sequence[str]) -> Measurement:
-        changes = _one_hospital(run, sites, folder / "comparison" / name)
-        return _trained([*kept, *promise, *changes], cohorts)
+    def __init__(
+        self, overrides: Sequence[str], run: RunConfig, cohorts: Mapping[str, Cohort], folder: Path
+    ) -> None:
+        self._run = run
+        self._cohorts = cohorts
+        self._folder = folder / "comparison"
+        self._kept = [item for item in overrides if _concern(item) not in _OWN]
+        self._privacy = [item for item in overrides if _concern(item) == "privacy"]
 
-    return Comparison(
-        alone={site: trained(f"alone-{site}", [site], privacy) for site in everybody},
-        pooled=trained("pooled", everybody, privacy),
-        pooled_without_privacy=(
-            trained("pooled-without-privacy", everybody, without) if _may_go_without(run) else None
-        ),
-    )
+    def compare(self) -> Comparison:
+        """Everything that stands beside the run."""
+        everybody = list(self._run.federation.sites)
+        without = None
+        if self._run.study.privacy.mode != "none" and _may_go_without(self._run):
+            nothing = ["privacy=none", f"privacy.sampling_rate={self._run.study.privacy.sampling_rate}"]
+            without = WithoutPrivacy(
+                alone={site: self._one(f"{site}-without", [site], nothing) for site in everybody},
+                together=self._trained("together-without", self._kept, nothing, len(everybody)),
+                pooled=self._one("pooled-without", everybody, nothing),
+            )
+        return Comparison(
+            alone={site: self._one(site, [site], self._privacy) for site in everybody},
+            pooled=self._one("pooled", everybody, self._privacy),
+            without_privacy=without,
+        )
+
+    def _one(self, name: str, sites: list[str], promise: Sequence[str]) -> Measurement:
+        """A run of one hospital that has the patients of ``sites``."""
+        data = [simulated_site(self._run.federation, self._run.site, site).data for site in sites]
+        parts = ",".join(str(part) for share in data for part in share.parts)
+        changes = [
+            "federation=alone",
+            f"federation.sites.alone.data.parts=[{parts}]",
+            f"federation.sites.alone.data.of={data[0].of}",
+            "quorum=1",
+        ]
+        kept = [item for item in self._kept if _concern(item) not in _WHO]
+        return self._trained(name, [*kept, *changes], promise, 1)
+
+    def _trained(
+        self, name: str, overrides: Sequence[str], promise: Sequence[str], hospitals: int
+    ) -> Measurement:
+        keeper = Keeper()
+        folder = f"run_dir={quoted(self._folder / name)}"
+        overrides = [*overrides, *promise, folder, "compare=false"]
+        run_inline(overrides, hospitals, keeper)
+        pooled, _ = Judge(compose_run(overrides).study, self._cohorts).judge(keeper.released)
+        return pooled
 
 
 def _may_go_without(run: RunConfig) -> bool:
@@ -49,24 +87,3 @@ def _may_go_without(run: RunConfig) -> bool:
 def _concern(override: str) -> str:
     """The group or setting that an override is about: ``privacy`` for ``++privacy.epsilon=3``."""
     return override.lstrip("+~").split("=")[0].split(".")[0]
-
-
-def _one_hospital(run: RunConfig, sites: list[str], folder: Path) -> list[str]:
-    """The overrides that give one hospital the patients of ``sites``."""
-    data = [simulated_site(run.federation, run.site, site).data for site in sites]
-    parts = ",".join(str(part) for share in data for part in share.parts)
-    return [
-        "federation=alone",
-        f"federation.sites.alone.data.parts=[{parts}]",
-        f"federation.sites.alone.data.of={data[0].of}",
-        "quorum=1",
-        "compare=false",
-        f"run_dir={quoted(folder)}",
-    ]
-
-
-def _trained(overrides: Sequence[str], cohorts: Mapping[str, Cohort]) -> Measurement:
-    keeper = Keeper()
-    run_inline(overrides, 1, keeper)
-    pooled, _ = Judge(compose_run(overrides).study, cohorts).judge(keeper.released)
-    return pooled

@@ -1,21 +1,29 @@
 """Somebody who sees all hospitals' patients at once, which only a simulation has."""
 
+import json
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from client_app.custodian.state import StudyState
+from federation.config import RunConfig
 from federation.errors import RunError
 from federation.files import append_line, write_whole
 from federation.head import head_inputs, head_of
 from federation.messages import Parameters
 from federation.models import build_network, set_parameters
+from federation.promise import epsilon_after
 from federation.study import Study
 from federation.tasks import Cohort, Examples, pool
 from server_app.listeners import Listener
 from server_app.membership import Membership
-from server_app.record import EvaluationLine, Measurement, RoundLine, Summary
+from server_app.record import EvaluationLine, Measurement, RoundLine, SiteSummary, Summary
+from server_app.registry import Manifest
+from server_app.statement import privacy_statement
 from simulation.measure import Scores, measure, predict
 
 
@@ -141,6 +149,46 @@ def complete(summary: Summary, judge: Judge, released: Parameters) -> Summary:
             "pooled": pooled,
             "baselines": judge.baselines(),
         }
+    )
+
+
+def interrupted(run: RunConfig, cohorts: Mapping[str, Cohort], folder: Path) -> Summary:
+    """The summary of a run that was stopped before it could write one, from what it has left in ``folder``.
+
+    The steps are those that the hospitals themselves have charged.
+    """
+    study, begun = run.study, (folder / "study.json").stat().st_mtime
+    steps = {name: StudyState(folder / "sites" / name, study).progress.steps for name in cohorts}
+    lines = (folder / "metrics.jsonl").read_bytes().splitlines()
+    rounds = [RoundLine.model_validate_json(line) for line in lines if json.loads(line)["event"] == "round"]
+    manifests = [folder / "models" / f"round-{line.round:03d}.json" for line in rounds]
+    return Summary(
+        study=study.name,
+        title=study.title,
+        study_id=study.id,
+        model_version=Manifest.model_validate_json(manifests[-1].read_bytes()).version if manifests else "",
+        status="interrupted",
+        reason="stopped by hand",
+        started=datetime.fromtimestamp(begun, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=round(time.time() - begun, 3),
+        rounds=study.rounds,
+        simulation=True,
+        seed=run.options.seed,
+        classes=study.task.classes,
+        rendered=study.task.rendered,
+        privacy=privacy_statement(study, run.options.seed),
+        sites={
+            name: SiteSummary(
+                description=cohort.description,
+                patients=cohort.train.patient_count,
+                steps=steps[name],
+                rounds=sum(name in line.participants for line in rounds),
+                epsilon=epsilon_after(study, steps[name]),
+                delta=study.privacy.delta,
+            )
+            for name, cohort in cohorts.items()
+            if steps[name]
+        },
     )
 
 

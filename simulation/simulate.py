@@ -15,9 +15,10 @@ from server_app.model_card import write_model_card
 from server_app.record import Summary
 from server_app.report import write_report
 from server_app.study_run import refuse_used_folder
-from simulation.compare import compare
+from simulation.compare import Comparer
 from simulation.engine import load_cohorts, quoted, run_inline
-from simulation.observer import Judge, Keeper, Recorder, complete, write_summary
+from simulation.flower_engine import run_flower
+from simulation.observer import Judge, Keeper, Recorder, complete, interrupted, write_summary
 from simulation.progress import Display
 from simulation.samples import write_samples
 
@@ -63,16 +64,21 @@ def _simulate(overrides: Sequence[str]) -> None:
     recorder, keeper = Recorder(judge, folder), Keeper()
     with _logging_to(folder / "run.log"), Display(run.options, lambda: recorder.latest) as display:
         try:
-            run_inline(overrides, len(judge.cohorts), recorder, keeper, display)
+            run_study = run_flower if run.options.engine == "flower" else run_inline
+            run_study(overrides, len(judge.cohorts), recorder, keeper, display)
             summary = complete(keeper.summary, judge, keeper.released)
             write_summary(folder, summary)
             display.say(_result(summary))
             write_model_card(folder, run.study, summary)
             write_samples(folder / "samples.png", judge.cohorts, run.study.task)
             if run.options.compare:
-                display.say("the same recipe without the federation: each hospital alone, everybody pooled")
-                comparison = compare(overrides, run, judge.cohorts, folder)
+                display.say("the same recipe with each hospital alone, everybody pooled, and without privacy")
+                comparison = Comparer(overrides, run, judge.cohorts, folder).compare()
                 write_summary(folder, summary.model_copy(update={"comparison": comparison}))
+        except KeyboardInterrupt:
+            if (folder / "study.json").exists() and not (folder / "summary.json").exists():
+                write_summary(folder, interrupted(run, judge.cohorts, folder))
+            raise
         finally:
             _leave(folder, display)
 

@@ -4,6 +4,7 @@ The order: does the policy allow the study, and the cohort, is the model sound, 
 on disk), then train, then is the result sound, and only then release it. One request at a time.
 """
 
+import hashlib
 import logging
 import uuid
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from client_app.custodian.policy import Facts, decide
-from client_app.custodian.state import StudyState
+from client_app.custodian.state import Answer, StudyState
 from client_app.data.cohort import load_cohort
 from client_app.site import SiteConfig
 from client_app.training.batches import Patients
@@ -141,22 +142,29 @@ class Custodian:
         _check_model(request.parameters, opened.training.model_size)
         state = StudyState(self._folder, opened.study)
         with state.alone():
-            optimizer_state = state.optimizer
-            progress = state.burn(request.round)
-            try:
-                trained = opened.training.run(request.round, request.parameters, optimizer_state)
-            except BaseException:
-                self._opened = None  # what broke off half-way is not used again
-                raise
-            if not np.isfinite(trained.update).all():
-                raise DataError("training left parameters that are not finite; lower training.learning_rate")
-            state.remember(trained.optimizer_state)
+            progress = state.burn(request.round, hashlib.sha256(request.parameters.tobytes()).hexdigest())
+            answer = state.answer
+            if answer is None or answer.round != request.round:
+                answer = self._answer_to(opened, request, answer)
+                state.remember(answer)
         return TrainReply(
             site=self._config.name,
             round=request.round,
             steps=progress.steps,
-            parameters=trained.update,
+            parameters=answer.update,
         )
+
+    def _answer_to(self, opened: _Opened, request: TrainRequest, before: Answer | None) -> Answer:
+        """Train; ``before`` is the answer to the last finished round, where the optimiser goes on."""
+        try:
+            state = None if before is None else before.optimizer
+            trained = opened.training.run(request.round, request.parameters, state)
+        except BaseException:
+            self._opened = None  # what broke off half-way is not used again
+            raise
+        if not np.isfinite(trained.update).all():
+            raise DataError("training left parameters that are not finite; lower training.learning_rate")
+        return Answer(request.round, trained.update, trained.optimizer_state)
 
 
 def _check_model(parameters: Parameters, size: int) -> None:

@@ -9,14 +9,19 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from client_app.training.stream import SECRET_BYTES
 from federation.errors import DataError, RefusedError
 from federation.files import write_whole
+from federation.messages import Parameters
 from federation.schema import Frozen, validated
 from federation.study import Study
 
@@ -27,10 +32,27 @@ class Progress(Frozen):
     Attributes:
         burnt_round: the last round whose noise may have been used; it never comes again.
         steps: optimiser steps charged so far, whether or not they came to an end.
+        asked: SHA-256 of the model that the burnt round was asked with; empty before the first round.
     """
 
     burnt_round: Annotated[int, Field(ge=0)]
     steps: Annotated[int, Field(ge=0)]
+    asked: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a round gave; it is on disk before it leaves.
+
+    Attributes:
+        round: which one.
+        update: the change of the trainable parameters, float32 ``[trainable]``.
+        optimizer: what the optimiser remembers after it.
+    """
+
+    round: int
+    update: Parameters
+    optimizer: bytes
 
 
 class StudyState:
@@ -49,17 +71,27 @@ class StudyState:
         """
         path = self._folder / "progress.json"
         if not path.exists():
-            return Progress(burnt_round=0, steps=0)
+            return Progress(burnt_round=0, steps=0, asked="")
         try:
             return Progress.model_validate_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read ({error}); restore it, or end the study here") from error
 
     @property
-    def optimizer(self) -> bytes | None:
-        """What the optimiser remembered after the last finished round."""
-        path = self._folder / "optimizer.safetensors"
-        return path.read_bytes() if path.exists() else None
+    def answer(self) -> Answer | None:
+        """The answer to the last round that was finished; None before the first.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        path = self._folder / "answer.safetensors"
+        if not path.exists():
+            return None
+        try:
+            held = load(path.read_bytes())
+            return Answer(int(held["round"][0]), held["update"], held["optimizer"].tobytes())
+        except (OSError, KeyError, SafetensorError) as error:
+            raise DataError(f"{path} cannot be read ({error}); restore it, or end the study here") from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -69,25 +101,40 @@ class StudyState:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def burn(self, round_number: int) -> Progress:
+    def burn(self, round_number: int, asked: str) -> Progress:
         """Charge a round before it is trained, so that a crash can only overstate the cost.
+
+        The round that was begun last may be asked for again with the same model, and is not charged again:
+        its answer either lies on disk, and is the one that is given, or has never left.
+
+        Args:
+            round_number: which round.
+            asked: SHA-256 of the model it starts from.
 
         Raises:
             RefusedError: its noise may have been used already, or the study has no steps left.
         """
         before = self.progress
+        if (round_number, asked) == (before.burnt_round, before.asked):
+            return before
         if round_number <= before.burnt_round:
             raise RefusedError("round-burnt", f"round {round_number} was begun before; ask for a later one")
         steps = before.steps + self._study.training.steps
         if steps > self._study.total_steps:
             raise RefusedError("steps-exhausted", f"the study has {self._study.total_steps} steps, all used")
-        after = validated(Progress, {"burnt_round": round_number, "steps": steps}, "progress")
+        values = {"burnt_round": round_number, "steps": steps, "asked": asked}
+        after = validated(Progress, values, "progress")
         write_whole(self._folder / "progress.json", after.model_dump_json().encode())
         return after
 
-    def remember(self, optimizer_state: bytes) -> None:
-        """Keep what the optimiser learnt in a finished round."""
-        write_whole(self._folder / "optimizer.safetensors", optimizer_state)
+    def remember(self, answer: Answer) -> None:
+        """Keep an answer; only then may it leave."""
+        content = {
+            "round": np.array([answer.round]),
+            "update": answer.update,
+            "optimizer": np.frombuffer(answer.optimizer, dtype=np.uint8),
+        }
+        write_whole(self._folder / "answer.safetensors", save(content))
 
 
 def site_secret(site_folder: Path) -> bytes:

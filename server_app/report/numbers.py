@@ -7,9 +7,9 @@ DASH = "–"
 Interval = tuple[float, float]
 
 
-def score(value: float | None) -> str:
+def score(value: float | None, decimals: int = 2) -> str:
     """An AUC, a rate or an error with two decimals, e.g. ``"0.94"``."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.2f}"
+    return DASH if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
 
 
 def apart(one: float, other: float) -> tuple[str, str]:
@@ -28,10 +28,10 @@ def with_interval(value: float | None, bounds: Interval | None) -> str:
     return score(value) if value is None or bounds is None else f"{score(value)} ({interval(bounds)})"
 
 
-def span(values: Iterable[float]) -> str:
+def span(values: Iterable[float], decimals: int = 2) -> str:
     """From the least to the greatest score, e.g. ``"0.87–0.91"``; one number where they round alike."""
     ordered = sorted(values)
-    least, greatest = score(ordered[0]), score(ordered[-1])
+    least, greatest = score(ordered[0], decimals), score(ordered[-1], decimals)
     return least if least == greatest else f"{least}–{greatest}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from federation.files import write_whole
-from server_app.record import RoundLine, Summary
+from server_app.record import RoundLine, Summary, WithoutPrivacy
 from server_app.report import figures, meaning, numbers, style, text
 from server_app.report.figures import Row
 from server_app.report.reading import Run, read_run
@@ -85,14 +85,19 @@ def _rows(summary: Summary) -> list[Row]:
         rows.append(Row("together", "together", "model", summary.pooled))
     if compared is not None:
         rows.append(Row("pooled", "pooled", "other", compared.pooled))
-        if compared.pooled_without_privacy is not None:
-            rows.append(Row("pooled", "pooled, no privacy", "other", compared.pooled_without_privacy))
+        if compared.without_privacy is not None:
+            rows += _rows_without_privacy(compared.without_privacy)
     if rows:
         rows += [
             Row("baseline", f"{name} alone", "baseline", measured)
             for name, measured in summary.baselines.items()
         ]
     return rows
+
+
+def _rows_without_privacy(compared: WithoutPrivacy) -> list[Row]:
+    others = {**compared.alone, "together": compared.together, "pooled": compared.pooled}
+    return [Row("without", f"{name}, no privacy", "other", measured) for name, measured in others.items()]
 
 
 def _absences(rounds: Iterable[RoundLine]) -> list[tuple[str, str, str]]:

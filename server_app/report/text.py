@@ -42,8 +42,12 @@ def headline(run: Run) -> str:
     alone = _alone(summary)
     if summary.comparison is None or not alone:
         return f"Together, {count(len(run.sites), 'hospital')} reach {together} (AUC) {protection(summary)}."
-    pooled = score(summary.comparison.pooled.auc)
-    return f"Alone {span(alone)}, together {together}, pooled {pooled} (AUC) {protection(summary)}."
+    pooled = summary.comparison.pooled.auc
+    # A third decimal where two would make different results look the same.
+    decimals = 3 if together in {score(min(alone)), score(max(alone)), score(pooled)} else 2
+    shown = [span(alone, decimals), span([summary.pooled.auc], decimals)]
+    last = DASH if pooled is None else span([pooled], decimals)
+    return f"Alone {shown[0]}, together {shown[1]}, pooled {last} (AUC) {protection(summary)}."
 
 
 def protection(summary: Summary) -> str:

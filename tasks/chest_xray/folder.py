@@ -3,13 +3,13 @@
 import csv
 import re
 from collections.abc import Iterator
-from io import BytesIO, TextIOWrapper
+from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 from federation.errors import DataError
@@ -30,7 +30,7 @@ def read_folder(settings: Settings, data: Path, classes: tuple[str, ...]) -> Col
     root = data / settings.images
     facts = _listed(data / settings.labels) if settings.labels else {}
     names, images, labels, patients, held_out, sites = [], [], [], [], [], []
-    for name, content in sorted(_files(root)):
+    for name, content in _files(root):
         fact = facts.get(name, {}) if facts else {"label": name.split("/")[0]}
         if not fact:
             continue  # a CSV chooses: what it does not name does not take part
@@ -39,8 +39,8 @@ def read_folder(settings: Settings, data: Path, classes: tuple[str, ...]) -> Col
         images.append(_image(name, content, settings.size))
         labels.append(_label(name, fact["label"], classes))
         patients.append(patient)
-        held_out.append(not in_train(patient) if not fact.get("split") else fact["split"] != "train")
-        sites.append(fact.get("site", ""))
+        held_out.append(_held_out(name, fact.get("split") or ("train" if in_train(patient) else "test")))
+        sites.append(_site(name, fact.get("site") or "", settings))
     if not images:
         raise DataError(f"{root} holds no image that takes part; is it the right folder?")
     missing = sorted(set(facts) - set(names))
@@ -49,33 +49,42 @@ def read_folder(settings: Settings, data: Path, classes: tuple[str, ...]) -> Col
             f"{settings.labels} names {len(missing)} files that {root} does not hold: {missing[:3]}"
         )
     _one_side(patients, held_out)
+    _one_site(patients, sites)
     return Collection(np.stack(images), np.array(labels, dtype=np.int64), patients, np.array(held_out), sites)
 
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Names below ``root`` (a folder or a zip) with their content."""
-    if root.is_dir():
-        for path in root.rglob("*"):
-            if path.suffix.lower() in _SUFFIXES:
-                yield path.relative_to(root).as_posix(), path.read_bytes()
-        return
+    """Names below ``root`` (a folder or a zip) with their content, sorted; one at a time is in memory."""
     try:
+        if root.is_dir():
+            for name in sorted(path.relative_to(root).as_posix() for path in root.rglob("*")):
+                if _is_image(name):
+                    yield name, (root / name).read_bytes()
+            return
         with ZipFile(root) as archive:
-            for name in archive.namelist():
-                if name.lower().endswith(_SUFFIXES):
-                    yield name, archive.read(name)
+            for name in sorted(filter(_is_image, archive.namelist())):
+                yield name, archive.read(name)
     except FileNotFoundError as error:
-        raise DataError(f"{root} does not exist; set data_dir, or task.options.images below it") from error
-    except (BadZipFile, OSError) as error:
+        raise DataError(
+            f"{root} does not exist; set site.data.folder, or task.options.images below it"
+        ) from error
+    except (BadZipFile, OSError, RuntimeError) as error:  # zipfile says by RuntimeError: encrypted
         raise DataError(f"{root} is neither a folder nor a whole zip: {error}") from error
+
+
+def _is_image(name: str) -> bool:
+    """Whether a name is an image's; macOS leaves ``._`` files beside them that are none."""
+    return name.lower().endswith(_SUFFIXES) and not name.rsplit("/", 1)[-1].startswith("._")
 
 
 def _image(name: str, content: bytes, size: int) -> NDArray[np.uint8]:
     try:
         with Image.open(BytesIO(content)) as image:
-            grey = pil_to_tensor(image.convert("L"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            mode, grey = image.mode, pil_to_tensor(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"image {name} cannot be read: {error}") from error
+    if mode.startswith(("I", "F")):  # Pillow would turn everything above 255 white
+        raise DataError(f"image {name} has more than 8 bits a pixel (mode {mode}); window it to 8 bits first")
     small: NDArray[np.uint8] = resize(grey, [size, size], antialias=True)[0].numpy()
     return small
 
@@ -83,13 +92,20 @@ def _image(name: str, content: bytes, size: int) -> NDArray[np.uint8]:
 def _listed(path: Path) -> dict[str, dict[str, str]]:
     """The rows of the CSV by file name."""
     try:
-        with path.open("rb") as file:
-            rows = list(csv.DictReader(TextIOWrapper(file, encoding="utf-8-sig")))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV: {error}") from error
     if not rows or not set(rows[0]) >= _COLUMNS:
         raise DataError(f"{path} needs the columns {sorted(_COLUMNS)}, and may have patient, site and split")
-    return {row["file"]: row for row in rows}
+    listed: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if not row["file"] or not row["label"]:
+            raise DataError(f"{path} has a row without file or label: {row}")
+        if row["file"] in listed:
+            raise DataError(f"{path} names {row['file']} twice")
+        listed[row["file"]] = row
+    return listed
 
 
 def _patient(name: str, pattern: str) -> str:
@@ -100,8 +116,9 @@ def _patient(name: str, pattern: str) -> str:
         )
     if found is None:
         return name
-    # Everything that is not a group is the same for all; without groups, what was found is the pseudonym.
-    return "-".join(group for group in found.groups() if group is not None) or found.group(0)
+    # Numbered, since "person(7)" and "IM-(7)" are two people; without groups, all that was found tells.
+    groups = [f"{place}:{group}" for place, group in enumerate(found.groups(), 1) if group is not None]
+    return "-".join(groups) or found.group(0)
 
 
 def _label(name: str, label: str, classes: tuple[str, ...]) -> int:
@@ -109,6 +126,30 @@ def _label(name: str, label: str, classes: tuple[str, ...]) -> int:
     if label.lower() not in lowered:
         raise DataError(f"image {name} has label {label!r}, which is none of the classes {list(classes)}")
     return lowered.index(label.lower())
+
+
+def _held_out(name: str, split: str) -> bool:
+    if split not in ("train", "test"):
+        raise DataError(f"image {name} has split {split!r}, which is neither train nor test")
+    return split == "test"
+
+
+def _site(name: str, site: str, settings: Settings) -> str:
+    if settings.partition != "list":
+        return ""  # nobody asks
+    if not site:
+        raise DataError(
+            f"image {name} has no site in {settings.labels}; task.options.partition=list needs one"
+        )
+    return site
+
+
+def _one_site(patients: list[str], sites: list[str]) -> None:
+    """Refuse a CSV that puts a patient into two hospitals."""
+    first: dict[str, str] = {}
+    for patient, site in zip(patients, sites, strict=True):
+        if first.setdefault(patient, site) != site:
+            raise DataError(f"patient {patient} is at two sites, {first[patient]} and {site}")
 
 
 def _one_side(patients: list[str], held_out: list[bool]) -> None:

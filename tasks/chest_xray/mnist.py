@@ -1,5 +1,6 @@
 """PneumoniaMNIST (Yang et al. 2023, MedMNIST v2): 28 x 28 pixels, split into train, validation and test."""
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -27,10 +28,10 @@ def read_pneumonia_mnist(settings: Settings, data: Path) -> Collection:
     path = next((data / place for place in _PLACES if (data / place).exists()), None) or _fetched(data)
     held_out = "test" if settings.held_out == "test" else "val"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             halves = {name: archive[f"{name}_images"] for name in ("train", held_out)}
             labels = np.concatenate([archive[f"{name}_labels"].ravel() for name in halves])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not PneumoniaMNIST ({error}); delete it and fetch it again") from error
     return Collection(
         images=np.concatenate(list(halves.values())),
@@ -55,6 +56,6 @@ def _fetched(data: Path) -> Path:
     except Exception as error:
         raise DataError(
             f"PneumoniaMNIST is not in {data} (looked for {', '.join(_PLACES)}) and could not be fetched "
-            f"({type(error).__name__}); copy pneumoniamnist.npz there, or set data_dir to where it is"
+            f"({type(error).__name__}); copy pneumoniamnist.npz there, or set site.data.folder to where it is"
         ) from error
     return path

@@ -19,9 +19,11 @@ class Settings(Frozen):
         images: a folder or a zip of one, below the data folder: a subfolder a class, or ``labels`` tells.
         labels: a CSV below the data folder with the columns ``file`` and ``label``, and where known
             ``patient``, ``site`` and ``split`` (train or test); empty if subfolders are named as the classes.
-        patient_pattern: finds the patient in a file's name; its groups together are the pseudonym.
+        patient_pattern: finds the patient in a file's name; its groups together are the pseudonym, and what
+            two alternatives find is never the same patient.
         size: height and width in pixels that images are brought to.
-        held_out: which images measure the model: ``test``, or ``validation`` while a recipe is being chosen.
+        held_out: which images measure the model: ``test``, or ``validation`` while a recipe is being chosen,
+            which only PneumoniaMNIST has.
         partition: how the simulated hospitals differ; ``list`` takes the CSV's ``site``.
         alpha: how much they differ.
         seed: of the partition.
@@ -35,7 +37,7 @@ class Settings(Frozen):
     held_out: Literal["test", "validation"] = "test"
     partition: Partition | Literal["list"] = Partition.EVEN
     alpha: Annotated[float, Field(gt=0)] = 0.5
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @classmethod
     def of(cls, options: Mapping[str, Option]) -> "Settings":
@@ -50,6 +52,10 @@ class Settings(Frozen):
     def _complete(self) -> Self:
         if self.collection == "folder" and not self.images:
             raise ValueError("task.options.collection=folder needs task.options.images, the folder or zip")
+        if self.collection == "folder" and self.held_out == "validation":
+            raise ValueError(
+                "task.options.held_out=validation: a folder has no validation images, only train and test"
+            )
         if self.partition == "list" and not self.labels:
             raise ValueError(
                 "task.options.partition=list needs task.options.labels, a CSV with a column site"

@@ -74,6 +74,8 @@ class ChestXrayTask:
         hospitals = np.empty(len(people), dtype=np.int64)
         for side in (False, True):
             there = collection.held_out[first] == side
+            if not there.any():
+                raise DataError(f"the collection has no {('train', 'test')[side]} patients; it needs both")
             labels = collection.labels[first][there]
             hospitals[there] = deal(
                 labels, parts, Partition(settings.partition), settings.alpha, settings.seed

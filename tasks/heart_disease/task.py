@@ -6,7 +6,7 @@ import numpy as np
 
 from federation.errors import DataError
 from federation.tasks import Cohort, Examples
-from tasks.heart_disease.findings import FINDINGS, encode
+from tasks.heart_disease.findings import FINDINGS, WIDTH, encode
 from tasks.split import in_train
 
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
@@ -55,7 +55,8 @@ class HeartDiseaseTask:
             table = np.genfromtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path} cannot be read ({error}); set data_dir to the folder above it"
+                f"{path} cannot be read ({error}); set site.data.folder to the folder above "
+                f"{self._folder.name}/"
             ) from error
         if table.shape[1] != len(FINDINGS) + 1 or np.isnan(table[:, -1]).any():
             raise DataError(f"{path} needs {len(FINDINGS)} findings and a diagnosis in each line")
@@ -64,7 +65,7 @@ class HeartDiseaseTask:
 
 def _examples(table: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Examples:
     return Examples(
-        images=np.stack([encode(row[:-1].tolist()) for row in table]),
+        images=np.array([encode(row[:-1].tolist()) for row in table], dtype=np.float32).reshape(-1, WIDTH),
         targets=(table[:, -1] > 0).astype(np.int64),
         patients=np.arange(len(table)),
         covariates={"age": table[:, 0]},

@@ -152,23 +152,27 @@ def test_every_strategy_runs(simulate, strategy):
     assert simulate(f"strategy={strategy}").summary["status"] == "completed"
 
 
-def test_the_comparison_has_each_hospital_alone_everybody_pooled_and_that_without_privacy(compared):
+def test_the_comparison_has_each_hospital_alone_and_everybody_pooled_with_and_without_privacy(compared):
     comparison = compared.summary["comparison"]
-    assert list(comparison) == ["alone", "pooled", "pooled_without_privacy"]
-    assert list(comparison["alone"]) == SITES
+    assert list(comparison) == ["alone", "pooled", "without_privacy"]
+    without = comparison["without_privacy"]
+    assert list(comparison["alone"]) == list(without["alone"]) == SITES
     everybody = compared.summary["pooled"]["patients"]
     for measured in (
         *comparison["alone"].values(),
         comparison["pooled"],
-        comparison["pooled_without_privacy"],
+        *without["alone"].values(),
+        without["together"],
+        without["pooled"],
     ):
         assert measured["patients"] == everybody, "all are measured on everybody's test patients"
 
 
 def test_the_comparison_differs_from_the_run_in_nothing_but_who_and_the_promise(compared):
     private = compared.read("comparison/pooled/study.json")
-    public = compared.read("comparison/pooled-without-privacy/study.json")
+    public = compared.read("comparison/pooled-without/study.json")
     assert private["participants"] == public["participants"] == ["alone"]
+    assert compared.read("comparison/together-without/study.json")["participants"] == SITES
     assert (private["privacy"]["mode"], public["privacy"]["mode"]) == ("local", "none")
     assert private["privacy"] == compared.read("study.json")["privacy"]
     assert private["privacy"]["epsilon"] == 3
@@ -179,9 +183,9 @@ def test_the_comparison_differs_from_the_run_in_nothing_but_who_and_the_promise(
 def test_pooled_has_the_patients_of_all_and_alone_those_of_one(compared):
     patients = {
         name: compared.read(f"comparison/{name}/summary.json")["sites"]["alone"]["patients"]
-        for name in ("pooled", "alone-alder")
+        for name in ("pooled", "alder")
     }
-    assert patients == {"pooled": 120, "alone-alder": 30}
+    assert patients == {"pooled": 120, "alder": 30}
 
 
 def test_without_a_terminal_progress_is_plain_lines(compared):

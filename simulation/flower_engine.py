@@ -1,0 +1,192 @@
+"""Run a study through ``flwr run``: a SuperLink of its own, Ray for the sites, no process left behind.
+
+Everything about Flower's processes stands in this file. The study itself is the same as inline, and whoever
+listens is told the same, from the record that the ServerApp writes.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from federation.cache import cache_folder
+from federation.config import CONF, RunConfig, compose_run, run_folder
+from federation.errors import RunError
+from federation.run_config import flower_run_config
+from server_app.listeners import Listener
+from simulation.engine import quoted
+from simulation.follower import Follower
+
+_APP = CONF.parent
+_STARTING = 180.0  # seconds that a SuperLink or a ServerApp may take to start
+_STOPPING = 5.0  # seconds that processes have to end when they are told to
+_POLL = 0.3
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+# Becomes its command, and tells it to end when its standard input closes, however this process ended.
+_GUARDED = 'exec 3<&0; (read -r _ <&3; kill $$) & exec "$@" </dev/null 3<&-'
+
+
+def run_flower(overrides: Sequence[str], nodes: int, *listeners: Listener) -> None:
+    """Run a study through Flower's SuperLink and Ray, and tell ``listeners`` how it goes.
+
+    With ``RAY_ADDRESS`` the sites run in that Ray cluster, else in one that starts and ends here.
+
+    Raises:
+        RunError: the run failed; its record, if there is one, says why.
+    """
+    torch.set_num_threads(1)
+    run = compose_run(overrides)
+    folder = run_folder(run, "flower")
+    follower = Follower(run, folder, listeners)
+    follower.begin()
+    try:
+        # In the system's folder for such, since the names of Ray's sockets must be short.
+        with TemporaryDirectory(prefix="wardround-", ignore_cleanup_errors=True) as home, _termination():
+            _run(Path(home), _absolute(run, overrides), nodes, follower, folder / "run.log")
+    finally:
+        follower.follow()
+        follower.sort()
+    follower.end()
+
+
+def _run(home: Path, overrides: Sequence[str], nodes: int, follower: Follower, log: Path) -> None:
+    """Submit the study to a SuperLink of its own and follow it to its end."""
+    environment = _environment(home)
+    config = home / "run.toml"
+    # A JSON string is a TOML string.
+    values = flower_run_config(list(overrides)).items()
+    config.write_text("".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values))
+    command = ["flwr", "run", str(_APP), "--stream", "--run-config", str(config)]
+    command += ["--federation-config", f"num-supernodes={nodes} client-resources-num-cpus=1"]
+    with log.open("ab") as output, _superlink(home, environment):
+        client = subprocess.Popen(  # noqa: S603
+            command, cwd=home, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        end = time.monotonic() + _STARTING
+        try:
+            while client.poll() is None:
+                follower.follow()
+                if not follower.begun and time.monotonic() > end:
+                    raise RunError(f"the study did not start within {_STARTING:.0f} s; see {log}")
+                time.sleep(_POLL)
+        finally:
+            client.kill()
+            client.wait()
+    follower.follow()
+
+
+@contextmanager
+def _superlink(home: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A SuperLink for what runs inside the ``with`` block; none of its processes outlives it.
+
+    Raises:
+        RunError: it does not start.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    connection = f'address = "127.0.0.1:{port}"\ninsecure = true\n'
+    (home / "config.toml").write_text(f'[superlink]\ndefault = "run"\n\n[superlink.run]\n{connection}')
+    command = ["flower-superlink", "--insecure", "--simulation", "--isolation", "subprocess"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with (home / "superlink.log").open("wb") as output:
+        superlink = subprocess.Popen(  # noqa: S603
+            ["/bin/sh", "-c", _GUARDED, "sh", *command],
+            cwd=home,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(port, superlink, home / "superlink.log")
+        yield
+    finally:
+        _end_all(f"FLWR_HOME={home}")
+        superlink.communicate()
+
+
+def _wait_for(port: int, superlink: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _STARTING
+    while superlink.poll() is None and time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(_POLL)
+    lines = log.read_text(errors="replace").splitlines()
+    raise RunError(f"Flower's SuperLink did not start: {lines[-1] if lines else 'it says nothing'}")
+
+
+def _end_all(mark: str) -> None:
+    """End every process with ``mark`` in its environment; first politely."""
+    end = time.monotonic() + _STOPPING
+    asked: set[int] = set()
+    while processes := set(_processes(mark)):
+        late = time.monotonic() > end
+        for process in processes if late else processes - asked:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
+        asked |= processes
+        time.sleep(_POLL)
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Inside the ``with`` block whatever ends this process does so as Ctrl-C does, with time to tidy up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.default_int_handler) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _processes(mark: str) -> Iterator[int]:
+    """The processes that inherited ``mark``, where ``/proc`` tells."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in environ.read_bytes().split(b"\0"):
+                yield int(environ.parent.name)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Flower's and Ray's environment: nothing is downloaded, nothing phoned home, one thread a site."""
+    return {
+        **os.environ,
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TMPDIR": str(home),
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+        "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"])),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "WARDROUND_CACHE": str(cache_folder().absolute()),
+    }
+
+
+def _absolute(run: RunConfig, overrides: Sequence[str]) -> list[str]:
+    """``overrides`` with the folders of hospitals' data absolute, since Flower's processes run elsewhere."""
+    settings = {"site": run.site, **{f"federation.sites.{k}": v for k, v in run.federation.sites.items()}}
+    folders = {
+        f"{place}.data.folder": Path(site["data"]["folder"]).absolute()
+        for place, site in settings.items()
+        if "folder" in site.get("data", {})
+    }
+    kept = [item for item in overrides if item.lstrip("+").split("=")[0] not in folders]
+    return [*kept, *(f"++{key}={quoted(folder)}" for key, folder in folders.items())]

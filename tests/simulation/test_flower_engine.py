@@ -1,0 +1,111 @@
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from federation.config import compose_run
+from simulation.flower_engine import _absolute, _end_all, _processes
+
+pytestmark = pytest.mark.deployment
+
+
+@pytest.fixture(autouse=True)
+def _processes_import_the_tiny_task(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def left():
+    """The processes of runs by Flower on this machine, by what their environment says."""
+    return [
+        file.parent.name
+        for file in Path("/proc").glob("[0-9]*/environ")
+        if any(line.startswith(b"FLWR_HOME=") and b"/wardround-" in line for line in read(file))
+    ]
+
+
+def read(environ):
+    try:
+        return environ.read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def test_through_flower_a_study_gives_the_same_models_and_the_same_record(simulate):
+    inline = simulate("seed=5", name="inline")
+    flower = simulate("seed=5", "engine=flower", name="flower")
+    assert (flower.code, flower.err) == (0, "")
+    assert flower.models == inline.models
+    changing = {"started", "seconds"}
+    assert {key: value for key, value in flower.summary.items() if key not in changing} == {
+        key: value for key, value in inline.summary.items() if key not in changing
+    }
+    lines = [
+        [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+        for run in (inline, flower)
+    ]
+    for one, other in zip(*lines, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    files = [
+        {str(file.relative_to(run.folder)) for file in run.folder.rglob("*")} for run in (inline, flower)
+    ]
+    assert files[0] == files[1]
+    assert "round 2/2  ε so far" in flower.out
+    assert left() == []
+
+
+def test_a_study_that_fails_says_why_and_leaves_no_process(simulate):
+    done = simulate(
+        "engine=flower", "+federation.sites.birch.policy={minimum_patients: 1000}", "quorum=4", "-q"
+    )
+    assert done.code == 1
+    assert done.err.startswith("RunError: 3 of at least 4 hospitals will take part. birch: refused by")
+    assert (done.summary["status"], done.summary["simulation"]) == ("failed", True)
+    assert (done.folder / "report.html").exists()
+    assert left() == []
+
+
+def test_ctrl_c_leaves_the_record_of_what_was_finished_and_no_process(start):
+    process, folder = start("engine=flower", "rounds=100000")
+    for line in process.stdout:
+        if line.startswith("round 2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "stopped by hand; what was finished is in the run's folder\n"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["status"], summary["simulation"]) == ("interrupted", True)
+    assert all(site["epsilon"] > 0 and site["steps"] >= 4 for site in summary["sites"].values())
+    assert (folder / "report.html").exists()
+    assert left() == []
+
+
+def test_folders_of_data_are_absolute_for_flower_and_the_study_is_the_same():
+    overrides = [
+        "site.data.folder=../shared/data",
+        "+federation.sites.elm={data: {folder: elm, parts: [0], of: 1}}",
+    ]
+    run, absolute = compose_run(overrides), compose_run(_absolute(compose_run(overrides), overrides))
+    assert absolute.study == run.study
+    assert absolute.site["data"]["folder"] == str(Path("../shared/data").absolute())
+    assert absolute.federation.sites["elm"]["data"] == {
+        "folder": str(Path("elm").absolute()),
+        "parts": [0],
+        "of": 1,
+    }
+
+
+def test_a_process_that_does_not_listen_is_ended_all_the_same(monkeypatch):
+    monkeypatch.setattr("simulation.flower_engine._STOPPING", 1.0)
+    mark = f"WARDROUND_TEST={time.time_ns()}"
+    deaf = 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
+    name, value = mark.split("=")
+    process = subprocess.Popen(["bash", "-c", deaf], env={name: value}, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    assert process.pid in set(_processes(mark))
+    _end_all(mark)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
