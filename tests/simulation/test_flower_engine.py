@@ -9,7 +9,8 @@ import pytest
 from federation.config import compose_run
 from simulation.flower_engine import _absolute, _end_all, _processes
 
-pytestmark = pytest.mark.deployment
+# In one worker: a test that looks for processes left behind must not see those of the next one.
+pytestmark = [pytest.mark.deployment, pytest.mark.xdist_group("flower")]
 
 
 @pytest.fixture(autouse=True)
