@@ -31,6 +31,7 @@ _APP = CONF.parent
 _STARTING = 180.0  # seconds that a SuperLink or a ServerApp may take to start
 _STOPPING = 5.0  # seconds that processes have to end when they are told to
 _POLL = 0.3
+_LOOKS = 3
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # Becomes its command, and tells it to end when its standard input closes, however this process ended.
 _GUARDED = 'exec 3<&0; (read -r _ <&3; kill $$) & exec "$@" </dev/null 3<&-'
@@ -131,7 +132,11 @@ def _end_all(mark: str) -> None:
     """End every process with ``mark`` in its environment; first politely."""
     end = time.monotonic() + _STOPPING
     asked: set[int] = set()
-    while processes := set(_processes(mark)):
+    unseen = 0
+    # A process that is just being started shows no environment yet, so one look without any is not enough.
+    while unseen < _LOOKS:
+        processes = set(_processes(mark))
+        unseen = 0 if processes else unseen + 1
         late = time.monotonic() > end
         for process in processes if late else processes - asked:
             with suppress(ProcessLookupError):
