@@ -114,6 +114,8 @@ def test_no_patients_are_generated():
 
 @needs_the_data
 def test_other_files_of_the_folder_do_not_matter(tmp_path):
-    shutil.copytree(REAL, tmp_path / "heart_disease_4sites")
-    (tmp_path / "heart_disease_4sites" / "notes.txt").write_text("x")
+    folder = tmp_path / "heart_disease_4sites"
+    shutil.copytree(REAL, folder)
+    folder.chmod(0o755)  # the original may be read-only
+    (folder / "notes.txt").write_text("x")
     assert len(load_task("tasks.heart_disease", {}, tmp_path).cohort(0, 1).train) == 214
