@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flwr.app import Message, MessageType
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from federation.messages import Record, RefusalReply, from_content, to_content
@@ -71,6 +71,3 @@ def _answer(reply: Message) -> Answer:
         text = f"{record.kind} by {record.rule}: {record.reason} (reference {record.reference})"
         return Answer(None, text, site=record.site, refused=record.kind == "refused")
     return Answer(record)
-
-
-__all__ = ["Answer", "MessageType", "ask"]
