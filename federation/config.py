@@ -5,7 +5,8 @@ overrides="privacy.epsilon=3"'`` both end here, and mean the same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -17,8 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from federation.errors import ConfigError
+from federation.overrides import quoted, setting_of
 from federation.schema import Frozen, nearest, validated
 from federation.study import Name, Study
+
+# Settings that say where a run lies, and those that only say how it is shown.
+_WHERE = ("run_dir", "resume")
+_HOW_SHOWN = ("progress", "tracker")
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -47,6 +53,9 @@ class RunOptions(Frozen):
         seed: simulation only: noise and sampling follow from it, so that a run can be repeated bit by bit.
             Without it they follow from each site's own secret.
         compare: also train every site alone and all patients pooled (simulation only).
+        resume: the folder of a run that was broken off; it goes on with the settings that it was begun with.
+        models: below which folder ``start_from`` finds its model.
+        tracker: records a simulation for ``tensorboard`` or ``mlflow`` as well; see ``server_app.trackers``.
         progress: ``auto`` draws where there is a terminal, ``plain`` prints lines, ``quiet`` only the result.
     """
 
@@ -54,6 +63,9 @@ class RunOptions(Frozen):
     run_dir: str | None = None
     seed: int | None = None
     compare: bool = True
+    resume: str | None = None
+    models: str = "runs"
+    tracker: Literal["none", "tensorboard", "mlflow"] = "none"
     progress: Literal["auto", "plain", "quiet"] = "auto"
 
 
@@ -66,12 +78,27 @@ class RunConfig:
         federation: who takes part.
         options: how it is run.
         site: the settings that simulated hospitals start from. Only the hospitals' side reads them.
+        overrides: what composes this run, but for its folder.
     """
 
     study: Study
     federation: FederationSpec
     options: RunOptions
     site: Mapping[str, Any]
+    # Two spellings of one run are equal.
+    overrides: tuple[str, ...] = field(compare=False)
+
+
+class Begun(Frozen):
+    """``run.json``, the first file of a run: what it takes to go on with it.
+
+    Attributes:
+        overrides: as in ``RunConfig``.
+        started: UTC.
+    """
+
+    overrides: tuple[str, ...]
+    started: datetime
 
 
 def compose_run(overrides: Sequence[str] = ()) -> RunConfig:
@@ -80,6 +107,7 @@ def compose_run(overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: a key or a choice does not exist (with the nearest one that does), or a value is wrong.
     """
+    overrides = _with_those_begun_with(overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         values = _composed(overrides)
     parts = set(Study.model_fields) - {"participants"}
@@ -91,7 +119,48 @@ def compose_run(overrides: Sequence[str] = ()) -> RunConfig:
         federation=federation,
         options=validated(RunOptions, values, ""),
         site=cast(Mapping[str, Any], site),
+        overrides=tuple(item for item in overrides if setting_of(item) not in _WHERE),
     )
+
+
+def read_begun(folder: Path) -> Begun:
+    """How the run in ``folder`` was begun.
+
+    Raises:
+        ConfigError: there is no run.
+    """
+    try:
+        return Begun.model_validate_json((folder / "run.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"resume={folder} holds no run that could go on; runs/ has those there are"
+        ) from error
+
+
+def _with_those_begun_with(overrides: Sequence[str]) -> list[str]:
+    """``overrides``; where they resume a run, with its own settings and its folder.
+
+    Raises:
+        ConfigError: there is no such run, or it would get other settings than it was begun with.
+    """
+    resumed = [item for item in overrides if setting_of(item) == "resume"]
+    if not resumed:
+        return list(overrides)
+    try:
+        folder = Path(str(OverridesParser.create().parse_override(resumed[-1]).value())).resolve()
+    except HydraException as error:
+        raise ConfigError(f"{resumed[-1]}: {str(error).splitlines()[0]}") from error
+    begun = list(read_begun(folder).overrides)
+    others = [item for item in overrides if setting_of(item) not in _WHERE and item not in begun]
+    changed = [item for item in others if setting_of(item) not in _HOW_SHOWN]
+    if changed:
+        raise ConfigError(
+            f"{' '.join(changed)}: a run goes on with the settings that it was begun with; for others, begin "
+            "a new study with start_from=<model version>"
+        )
+    shown = {setting_of(item) for item in others}
+    kept = [item for item in begun if setting_of(item) not in shown]
+    return [*kept, *others, f"run_dir={quoted(folder)}", f"resume={quoted(folder)}"]
 
 
 def run_folder(run: RunConfig, otherwise: str) -> Path:

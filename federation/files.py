@@ -1,8 +1,10 @@
 """Write a file whole or not at all; the one place of the contract that touches a disk."""
 
+import fcntl
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from federation.errors import StorageError
@@ -54,6 +56,19 @@ def append_line(path: Path, line: str) -> None:
         raise StorageError(
             f"{path} could not be extended ({error.strerror}); free space, run again"
         ) from error
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Keep every other process out that asks for the same lock; it falls when this process ends.
+
+    Raises:
+        BlockingIOError: another process has it, and ``wait`` is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
 
 
 def _sync_folder(folder: Path) -> None:

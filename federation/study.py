@@ -16,6 +16,9 @@ from federation.schema import Frozen
 from federation.tasks import Option
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+ModelVersion = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}-(round-\d{3,}|final)-[0-9a-f]{12}$")
+]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 # Far from where 32-bit numbers lose their precision or their range.
@@ -198,6 +201,7 @@ class Study(Frozen):
         tail: the released model is the average of this share of the last rounds' models.
         quorum: a round with fewer valid updates ends the run.
         expires: the last day on which hospitals may train for this study.
+        start_from: the version of a model that the coordinator has, to start from instead of ``pretraining``.
         participants: the hospitals, by name.
     """
 
@@ -205,6 +209,7 @@ class Study(Frozen):
     title: str
     purpose: str
     expires: date | None = None
+    start_from: ModelVersion | None = None
     task: TaskSpec
     model: ModelSpec
     pretraining: PretrainingSpec
@@ -234,8 +239,11 @@ class Study(Frozen):
 
     @property
     def canonical_json(self) -> str:
-        """The study as JSON with sorted keys and no spaces; equal studies give equal text."""
-        values = self.model_dump(mode="json")
+        """The study as JSON with sorted keys and no spaces; equal studies give equal text.
+
+        What is left out of a study is left out here, so that a later setting leaves earlier studies their ids.
+        """
+        values = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property

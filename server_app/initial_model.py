@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from federation.models import build_network, get_parameters, set_parameters
 from federation.scattering import ScatteringClassifier
 from federation.study import PretrainingSpec, Study
 from federation.tasks import Examples, load_task
+from server_app.library import StoredModel, find_model
 from server_app.noise_images import noise_images
 
 log = logging.getLogger("wardround.server")
@@ -25,14 +27,21 @@ log = logging.getLogger("wardround.server")
 _RECIPE = 1
 
 
-def initial_model(study: Study) -> Parameters:
+def initial_model(study: Study, models: Path = Path("runs")) -> Parameters:
     """The study's initial model, float32 ``[all]``; pretraining is computed once and kept in the cache.
 
+    Args:
+        study: names the model that it starts from, or says how to make one.
+        models: below which folder the named one is.
+
     Raises:
-        ConfigError: the network cannot be pretrained in this way.
-        DataError: the task generates no examples.
+        ConfigError: the network cannot be pretrained in this way, or the model that the study names is not
+            there, or of another network.
+        DataError: the task generates no examples, or the file of the named model was changed.
     """
     network = build_network(study.model, study.task)
+    if study.start_from is not None:
+        return _earlier_model(study, find_model(models, study.start_from))
     if study.pretraining.source == "random":
         return get_parameters(network)
     examples = _public_examples(study)
@@ -53,6 +62,24 @@ def initial_model(study: Study) -> Parameters:
             parameter.detach().zero_()
         values = get_parameters(network)
     return values
+
+
+def _earlier_model(study: Study, earlier: StoredModel) -> Parameters:
+    made, wanted = (
+        (
+            each.model.network,
+            each.model.arguments,
+            each.task.classes,
+            each.task.channels,
+            each.task.image_size,
+        )
+        for each in (earlier.study, study)
+    )
+    if made != wanted:
+        raise ConfigError(
+            f"start_from={study.start_from}: it is a model of {made}, and this study trains {wanted}"
+        )
+    return earlier.parameters()
 
 
 def _public_examples(study: Study) -> Examples:

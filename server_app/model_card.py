@@ -68,6 +68,8 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
 
 
 def _start(study: Study) -> str:
+    if study.start_from is not None:
+        return f"{study.start_from}, a model of an earlier study, whose cost to patients comes on top"
     if study.pretraining.source == "random":
         return "random weights"
     head = "a head of zeros" if study.pretraining.keep == "features" else "the head they taught"

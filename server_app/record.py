@@ -103,6 +103,7 @@ class Summary(Entry):
         rounds: as planned; ``metrics.jsonl`` has a line for each that was done.
         simulation: all hospitals ran on one computer, and somebody looked at all of them.
         rendered: the images were drawn, not acquired.
+        start_from: the version of the earlier study's model that this one started from.
         pooled: the released model on all hospitals' test patients (simulation only), as are the next two.
     """
 
@@ -124,6 +125,7 @@ class Summary(Entry):
     pooled: Measurement | None = None
     baselines: dict[str, Measurement] = {}
     comparison: Comparison | None = None
+    start_from: str | None = None
 
 
 class Absence(Entry):

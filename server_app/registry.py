@@ -89,6 +89,18 @@ class Registry:
         write_whole(self._folder / f"{name}.json", manifest.model_dump_json(indent=2).encode())
         return manifest
 
+    def read(self, round_number: int) -> Parameters:
+        """The model of a round, float32 ``[all]``.
+
+        Raises:
+            DataError: it is not there, or is not what its manifest says.
+        """
+        path = self._folder / f"round-{round_number:03d}.safetensors"
+        manifest = Manifest.model_validate_json(path.with_suffix(".json").read_bytes())
+        if hashlib.sha256(path.read_bytes()).hexdigest() != manifest.sha256:
+            raise DataError(f"{path} is not what {path.with_suffix('.json').name} says; restore both")
+        return read_model(path, self._layout)
+
 
 def read_model(path: Path, layout: Layout) -> Parameters:
     """A model file as the flat array float32 ``[all]``.

@@ -42,6 +42,9 @@ class Rounds:
         membership: whom to ask.
         layout: of the study's network.
         deadline: seconds a hospital has for one round.
+
+    Attributes:
+        optimizer: what remembers something from one round to the next.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Rounds:
         self._membership = membership
         self._mask = layout.mask
         self._deadline = deadline
-        self._optimizer = ServerOptimizer(study.strategy, grid)
+        self.optimizer = ServerOptimizer(study.strategy, grid)
 
     def run(self, round_number: int, start: Parameters) -> RoundResult:
         """Train one round from the model ``start``, float32 ``[all]``.
@@ -82,7 +85,7 @@ class Rounds:
             for name, reply in replies.items()
         ]
         parameters = start.copy()
-        parameters[self._mask] = self._optimizer.step(round_number, start[self._mask], updates)
+        parameters[self._mask] = self.optimizer.step(round_number, start[self._mask], updates)
         refused = frozenset(name for name, member in members.items() if answers[member.node].refused)
         return RoundResult(parameters, replies, absent, refused)
 

@@ -1,12 +1,14 @@
 """Flower's strategies, fed only with updates that passed our checks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedProx, FedYogi
+from numpy.typing import NDArray
 
 from federation.errors import RunError
 from federation.messages import Parameters
@@ -71,6 +73,37 @@ class ServerOptimizer:
         self._strategy = make_strategy(spec)
         self._grid = grid
 
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What the strategy remembers between rounds, by Flower's names; each ``[trainable]``."""
+        return {name: self._get(name) for name in self._remembered if self._get(name) is not None}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a ``state``."""
+        for name in self._remembered:
+            if name in state:
+                value = [state[name]] if isinstance(self._strategy, FedAvgM) else {_KEY: state[name]}
+                setattr(self._strategy, name, value)
+
+    @property
+    def _remembered(self) -> tuple[str, ...]:
+        match self._strategy:
+            case FedAvgM():
+                return ("momentum_vector",)
+            case FedAdam() | FedYogi():
+                return ("m_t", "v_t")
+            case _:
+                return ()
+
+    def _get(self, name: str) -> Any:
+        match getattr(self._strategy, name):
+            case None:
+                return None
+            case [only]:
+                return only
+            case held:
+                return held[_KEY]
+
     def step(self, round_number: int, current: Parameters, updates: Sequence[SiteUpdate]) -> Parameters:
         """The next trainable parameters, float32 ``[trainable]``.
 
@@ -78,6 +111,8 @@ class ServerOptimizer:
             RunError: the strategy left the range of finite numbers.
         """
         record = ArrayRecord({_KEY: Array(current)})
+        if isinstance(self._strategy, FedAvgM):
+            self._strategy.current_arrays = None  # or it would go on from its own copy of the last model
         # Flower's server-side optimisers look here for the model that the updates start from.
         list(self._strategy.configure_train(round_number, record, ConfigRecord(), self._grid))
         replies = [_as_reply(current, update) for update in sorted(updates, key=lambda update: update.site)]

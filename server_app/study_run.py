@@ -10,12 +10,13 @@ import numpy as np
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from federation.config import RunConfig
+from federation.config import Begun, RunConfig, read_begun
 from federation.errors import ConfigError, WardroundError
-from federation.files import append_line, write_whole
+from federation.files import append_line, locked, write_whole
 from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from federation.promise import epsilon_after
+from server_app.checkpoint import Checkpoint, go_back
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
 from server_app.membership import Membership, assemble
@@ -24,6 +25,7 @@ from server_app.record import Absence, RoundLine, SiteSummary, Summary
 from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
 from server_app.statement import privacy_statement
+from server_app.strategy import ServerOptimizer
 
 
 class StudyRun:
@@ -44,12 +46,14 @@ class StudyRun:
         self._listeners = listeners
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
+        self._seconds_before = 0.0
+        self._checkpoint: Checkpoint | None = None
         self._layout = layout_of(build_network(run.study.model, run.study.task))
         self._registry = Registry(folder, run.study, self._layout)
         self._membership = Membership({}, {})
         self._steps: dict[str, int] = {}
         self._rounds_of: dict[str, int] = {}
-        self._version = ""
+        self._version = run.study.start_from or ""
         self._released: Parameters | None = None
 
     def execute(self) -> Summary:
@@ -59,8 +63,17 @@ class StudyRun:
             ConfigError: the folder holds another run, which is left as it is.
             WardroundError: the run failed; the record says so too.
         """
-        refuse_used_folder(self._folder)
-        write_whole(self._folder / "study.json", self._study.canonical_json.encode())
+        try:
+            with locked(self._folder / "lock", wait=False):
+                return self._execute()
+        except BlockingIOError:
+            raise ConfigError(f"run_dir={self._folder} is being run by another process") from None
+
+    def _execute(self) -> Summary:
+        if self._run.options.resume is None:
+            self._begin()
+        else:
+            self._begin_again()
         try:
             self._train()
         except WardroundError as error:
@@ -71,17 +84,37 @@ class StudyRun:
             raise
         return self._finish("completed")
 
+    def _begin(self) -> None:
+        refuse_used_folder(self._folder)
+        begun = Begun(overrides=self._run.overrides, started=self._started)
+        write_whole(self._folder / "run.json", begun.model_dump_json(indent=2).encode())
+        write_whole(self._folder / "study.json", self._study.canonical_json.encode())
+
+    def _begin_again(self) -> None:
+        self._started = read_begun(self._folder).started
+        path = self._folder / "study.json"
+        if path.exists() and path.read_bytes() != self._study.canonical_json.encode():
+            raise ConfigError(
+                f"resume={self._folder}: conf/ or the program has changed since, and the study with it; "
+                "finish the run where it was begun, or begin a new one"
+            )
+        write_whole(path, self._study.canonical_json.encode())
+        self._checkpoint = go_back(self._folder)
+
     def _train(self) -> None:
         federation, study = self._run.federation, self._study
         self._membership = assemble(self._grid, study, federation.patience, federation.deadline)
         for listener in self._listeners:
             listener.preparing(study)
-        parameters = initial_model(study)
+        parameters = initial_model(study, Path(self._run.options.models))
         for listener in self._listeners:
             listener.started(study, self._folder, self._membership, parameters)
         rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline)
         tail = Tail(study.rounds - study.tail_rounds + 1)
-        for round_number in range(1, study.rounds + 1):
+        done = 0
+        if self._checkpoint is not None:
+            done, parameters = self._go_on(self._checkpoint, rounds.optimizer, tail)
+        for round_number in range(done + 1, study.rounds + 1):
             begun = time.monotonic()
             # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
             for name in self._membership.members:
@@ -90,8 +123,36 @@ class StudyRun:
             parameters = result.parameters
             tail.add(round_number, parameters)
             self._record_round(round_number, result, time.monotonic() - begun)
+            self._remember(round_number, rounds.optimizer)
         self._released = tail.average()
         self._keep(self._released, None)
+
+    def _go_on(
+        self, checkpoint: Checkpoint, optimizer: ServerOptimizer, tail: "Tail"
+    ) -> tuple[int, Parameters]:
+        """Take up where the run was broken off; returns the last round that is done, and its model."""
+        optimizer.restore(checkpoint.strategy)
+        self._steps, self._rounds_of = dict(checkpoint.steps), dict(checkpoint.rounds_of)
+        self._version, self._seconds_before = checkpoint.version, checkpoint.seconds
+        for round_number in range(1, checkpoint.round + 1):
+            if tail.counts(round_number):
+                tail.add(round_number, self._registry.read(round_number))
+        return checkpoint.round, self._registry.read(checkpoint.round)
+
+    def _remember(self, round_number: int, optimizer: ServerOptimizer) -> None:
+        """Write where the run stands, last of all that a round leaves."""
+        Checkpoint(
+            round=round_number,
+            version=self._version,
+            steps=self._steps,
+            rounds_of=self._rounds_of,
+            seconds=self._seconds,
+            strategy=optimizer.state,
+        ).write(self._folder)
+
+    @property
+    def _seconds(self) -> float:
+        return round(self._seconds_before + time.monotonic() - self._clock, 3)
 
     def _record_round(self, round_number: int, result: RoundResult, seconds: float) -> None:
         for name in result.refused:
@@ -150,7 +211,7 @@ class StudyRun:
             status=status,
             reason=reason,
             started=self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            seconds=round(time.monotonic() - self._clock, 3),
+            seconds=self._seconds,
             rounds=study.rounds,
             simulation=False,
             seed=self._run.options.seed,
@@ -158,6 +219,7 @@ class StudyRun:
             rendered=study.task.rendered,
             privacy=privacy_statement(study, self._run.options.seed),
             sites=sites,
+            start_from=study.start_from,
         )
         write_whole(self._folder / "summary.json", summary.model_dump_json(indent=2).encode())
         if self._released is not None:
@@ -189,9 +251,13 @@ class Tail:
         self._sum: NDArray[np.float64] = np.zeros(1)
         self._count = 0
 
+    def counts(self, round_number: int) -> bool:
+        """Whether the round is late enough."""
+        return round_number >= self._first
+
     def add(self, round_number: int, parameters: Parameters) -> None:
         """Take a round's model into the average, if it is late enough."""
-        if round_number < self._first:
+        if not self.counts(round_number):
             return
         self._sum = self._sum + parameters
         self._count += 1

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from client_app.site import simulated_site
 from federation.config import RunConfig, compose_run
+from federation.overrides import quoted, setting_of
 from federation.tasks import Cohort
 from server_app.record import Comparison, Measurement, WithoutPrivacy
-from simulation.engine import quoted, run_inline
+from simulation.engine import run_inline
 from simulation.observer import Judge, Keeper
 
 # What a comparison decides by itself, whatever the run was told.
-_OWN = ("run_dir", "compare", "privacy")
+_OWN = ("run_dir", "resume", "compare", "privacy")
 _WHO = ("federation", "quorum")
 
 
@@ -71,8 +72,10 @@ class Comparer:
         self, name: str, overrides: Sequence[str], promise: Sequence[str], hospitals: int
     ) -> Measurement:
         keeper = Keeper()
-        folder = f"run_dir={quoted(self._folder / name)}"
-        overrides = [*overrides, *promise, folder, "compare=false"]
+        folder = self._folder / name
+        # A run that was broken off goes on with its comparisons, too.
+        where = f"{'resume' if (folder / 'run.json').exists() else 'run_dir'}={quoted(folder)}"
+        overrides = [*overrides, *promise, where, "compare=false"]
         run_inline(overrides, hospitals, keeper)
         pooled, _ = Judge(compose_run(overrides).study, self._cohorts).judge(keeper.released)
         return pooled
@@ -86,4 +89,4 @@ def _may_go_without(run: RunConfig) -> bool:
 
 def _concern(override: str) -> str:
     """The group or setting that an override is about: ``privacy`` for ``++privacy.epsilon=3``."""
-    return override.lstrip("+~").split("=")[0].split(".")[0]
+    return setting_of(override).split(".")[0]

@@ -1,9 +1,7 @@
 """Run a study in this process, from its overrides."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 
@@ -45,12 +43,12 @@ def run_inline(overrides: Sequence[str], nodes: int, *listeners: Listener) -> No
             flower_run_config(list(overrides)),
             nodes=nodes,
             run_id=_RUN_ID,
-            at_once=os.cpu_count() or 1,
+            at_once=len(usable_cores()),
         )
 
 
-def quoted(path: Path) -> str:
-    """``path`` as a value in a Hydra override."""
-    # Hydra takes a backslash as it is, unless a quote follows.
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", str(path))
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+def usable_cores() -> set[int]:
+    """The cores that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))

@@ -22,16 +22,16 @@ import torch
 from federation.cache import cache_folder
 from federation.config import CONF, RunConfig, compose_run, run_folder
 from federation.errors import RunError
+from federation.overrides import quoted, setting_of
 from federation.run_config import flower_run_config
+from server_app.checkpoint import go_back
 from server_app.listeners import Listener
-from simulation.engine import quoted
 from simulation.follower import Follower
+from simulation.processes import ending_processes
 
 _APP = CONF.parent
 _STARTING = 180.0  # seconds that a SuperLink or a ServerApp may take to start
-_STOPPING = 5.0  # seconds that processes have to end when they are told to
 _POLL = 0.3
-_LOOKS = 3
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 # Becomes its command, and tells it to end when its standard input closes, however this process ended.
 _GUARDED = 'exec 3<&0; (read -r _ <&3; kill $$) & exec "$@" </dev/null 3<&-'
@@ -48,6 +48,8 @@ def run_flower(overrides: Sequence[str], nodes: int, *listeners: Listener) -> No
     torch.set_num_threads(1)
     run = compose_run(overrides)
     folder = run_folder(run, "flower")
+    if run.options.resume is not None:
+        go_back(folder)  # before anybody reads there
     follower = Follower(run, folder, listeners)
     follower.begin()
     try:
@@ -100,7 +102,7 @@ def _superlink(home: Path, environment: dict[str, str]) -> Iterator[None]:
     (home / "config.toml").write_text(f'[superlink]\ndefault = "run"\n\n[superlink.run]\n{connection}')
     command = ["flower-superlink", "--insecure", "--simulation", "--isolation", "subprocess"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    with (home / "superlink.log").open("wb") as output:
+    with (home / "superlink.log").open("wb") as output, ending_processes():
         superlink = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _GUARDED, "sh", *command],
             cwd=home,
@@ -110,12 +112,9 @@ def _superlink(home: Path, environment: dict[str, str]) -> Iterator[None]:
             stderr=output,
             start_new_session=True,
         )
-    try:
         _wait_for(port, superlink, home / "superlink.log")
         yield
-    finally:
-        _end_all(f"FLWR_HOME={home}")
-        superlink.communicate()
+    superlink.communicate()
 
 
 def _wait_for(port: int, superlink: subprocess.Popen[bytes], log: Path) -> None:
@@ -126,23 +125,6 @@ def _wait_for(port: int, superlink: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(_POLL)
     lines = log.read_text(errors="replace").splitlines()
     raise RunError(f"Flower's SuperLink did not start: {lines[-1] if lines else 'it says nothing'}")
-
-
-def _end_all(mark: str) -> None:
-    """End every process with ``mark`` in its environment; first politely."""
-    end = time.monotonic() + _STOPPING
-    asked: set[int] = set()
-    unseen = 0
-    # A process that is just being started shows no environment yet, so one look without any is not enough.
-    while unseen < _LOOKS:
-        processes = set(_processes(mark))
-        unseen = 0 if processes else unseen + 1
-        late = time.monotonic() > end
-        for process in processes if late else processes - asked:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
-        asked |= processes
-        time.sleep(_POLL)
 
 
 @contextmanager
@@ -157,14 +139,6 @@ def _termination() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _processes(mark: str) -> Iterator[int]:
-    """The processes that inherited ``mark``, where ``/proc`` tells."""
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if mark.encode() in environ.read_bytes().split(b"\0"):
-                yield int(environ.parent.name)
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -193,5 +167,6 @@ def _absolute(run: RunConfig, overrides: Sequence[str]) -> list[str]:
         for place, site in settings.items()
         if "folder" in site.get("data", {})
     }
-    kept = [item for item in overrides if item.lstrip("+").split("=")[0] not in folders]
+    folders["models"] = Path(run.options.models).absolute()
+    kept = [item for item in overrides if setting_of(item) not in folders]
     return [*kept, *(f"++{key}={quoted(folder)}" for key, folder in folders.items())]

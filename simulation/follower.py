@@ -27,6 +27,7 @@ class Follower:
 
     def __init__(self, run: RunConfig, folder: Path, listeners: Sequence[Listener]) -> None:
         self._study = run.study
+        self._models = Path(run.options.models)
         self._folder = folder
         self._listeners = listeners
         self._layout = layout_of(build_network(run.study.model, run.study.task))
@@ -36,7 +37,7 @@ class Follower:
         """Tell of the start; the initial model is then in the cache, where the run finds it."""
         for listener in self._listeners:
             listener.preparing(self._study)
-        initial = initial_model(self._study)
+        initial = initial_model(self._study, self._models)
         for listener in self._listeners:
             listener.started(self._study, self._folder, Membership({}, {}), initial)
 

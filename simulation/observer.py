@@ -108,10 +108,12 @@ class Recorder(Listener):
     def __init__(self, judge: Judge, folder: Path) -> None:
         self._judge = judge
         self._folder = folder
+        self._recorded: dict[int, EvaluationLine] = {}
         self.latest: EvaluationLine | None = None
 
     def started(self, study: Study, folder: Path, membership: Membership, initial: Parameters) -> None:  # noqa: ARG002
         """Measure the initial model, so that it can be seen what the patients' data add."""
+        self._recorded = _evaluations(folder)
         self._record(0, initial)
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:
@@ -123,9 +125,20 @@ class Recorder(Listener):
         write_summary(self._folder, summary.model_copy(update={"simulation": True}))
 
     def _record(self, round_number: int, parameters: Parameters) -> None:
+        if round_number in self._recorded:  # before the run was broken off
+            self.latest = self._recorded[round_number]
+            return
         pooled, sites = self._judge.judge(parameters)
         self.latest = EvaluationLine(round=round_number, pooled=pooled, sites=sites)
         append_line(self._folder / "metrics.jsonl", self.latest.model_dump_json())
+
+
+def _evaluations(folder: Path) -> dict[int, EvaluationLine]:
+    """What stands in ``metrics.jsonl`` of models measured, by round."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    found = [EvaluationLine.model_validate_json(line) for line in lines if b'"event":"evaluation"' in line]
+    return {line.round: line for line in found}
 
 
 def complete(summary: Summary, judge: Judge, released: Parameters) -> Summary:
@@ -177,6 +190,7 @@ def interrupted(run: RunConfig, cohorts: Mapping[str, Cohort], folder: Path) -> 
         classes=study.task.classes,
         rendered=study.task.rendered,
         privacy=privacy_statement(study, run.options.seed),
+        start_from=study.start_from,
         sites={
             name: SiteSummary(
                 description=cohort.description,

@@ -11,18 +11,22 @@ from rich.console import Console
 
 from federation.config import compose_run, run_folder
 from federation.errors import StorageError, WardroundError
+from federation.overrides import quoted
 from server_app.model_card import write_model_card
 from server_app.record import Summary
 from server_app.report import write_report
 from server_app.study_run import refuse_used_folder
+from server_app.trackers import make_tracker
 from simulation.compare import Comparer
-from simulation.engine import load_cohorts, quoted, run_inline
+from simulation.engine import load_cohorts, run_inline
 from simulation.flower_engine import run_flower
 from simulation.observer import Judge, Keeper, Recorder, complete, interrupted, write_summary
 from simulation.progress import Display
 from simulation.samples import write_samples
+from simulation.sweep.expansion import refuse_sweep
+from simulation.sweep.run import run_sweep
 
-USAGE = """usage: ./scripts/simulate [-q] [KEY=VALUE ...]
+USAGE = """usage: ./scripts/simulate [-q] [-m] [KEY=VALUE ...]
 
 Runs a study over simulated hospitals on this machine and leaves its record in runs/.
 
@@ -30,9 +34,14 @@ Runs a study over simulated hospitals on this machine and leaves its record in r
   ./scripts/simulate privacy.epsilon=3 rounds=5   the same with other settings
   ./scripts/simulate privacy=none                 without privacy, for comparison
   ./scripts/simulate compare=false                only the federation, which is quicker
+  ./scripts/simulate resume=runs/latest           go on with a run that was broken off
+  ./scripts/simulate -m privacy.epsilon=1,3,8     each of these, side by side, and a report that compares them
 
-Every setting stands in conf/, with a comment. -q prints nothing but the run's folder.
+Every setting stands in conf/, with a comment. -q prints nothing but the run's folder. -m (--multirun) takes
+several values of several settings, as Hydra writes them, and runs every combination.
 """
+
+_MULTIRUN = ("-m", "--multirun")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,8 +50,12 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     overrides = ["progress=quiet" if item in {"-q", "--quiet"} else item for item in arguments]
+    settings = [item for item in overrides if item not in _MULTIRUN]
     try:
-        _simulate(overrides)
+        if len(settings) < len(overrides):
+            return run_sweep(settings)
+        refuse_sweep(settings)
+        _simulate(settings)
     except WardroundError as error:
         Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
         return 1
@@ -55,17 +68,21 @@ def main(arguments: Sequence[str]) -> int:
 def _simulate(overrides: Sequence[str]) -> None:
     run = compose_run(overrides)
     folder = run_folder(run, f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{run.study.name}")
-    refuse_used_folder(folder)
+    where = [f"run_dir={quoted(folder)}"]
+    if run.options.resume is None:
+        refuse_used_folder(folder)
+    else:
+        where.append(f"resume={quoted(folder)}")
     judge = Judge(run.study, load_cohorts(run))
-    overrides = [
-        *(item for item in overrides if not item.startswith("run_dir=")),
-        f"run_dir={quoted(folder)}",
-    ]
+    overrides = [*run.overrides, *where]
     recorder, keeper = Recorder(judge, folder), Keeper()
+    kind = run.options.tracker
+    trackers = [] if kind == "none" else [make_tracker(kind, lambda: recorder.latest)]
     with _logging_to(folder / "run.log"), Display(run.options, lambda: recorder.latest) as display:
+        _point_latest(folder)
         try:
             run_study = run_flower if run.options.engine == "flower" else run_inline
-            run_study(overrides, len(judge.cohorts), recorder, keeper, display)
+            run_study(overrides, len(judge.cohorts), recorder, keeper, display, *trackers)
             summary = complete(keeper.summary, judge, keeper.released)
             write_summary(folder, summary)
             display.say(_result(summary))
@@ -77,7 +94,10 @@ def _simulate(overrides: Sequence[str]) -> None:
                 write_summary(folder, summary.model_copy(update={"comparison": comparison}))
         except KeyboardInterrupt:
             if (folder / "study.json").exists() and not (folder / "summary.json").exists():
-                write_summary(folder, interrupted(run, judge.cohorts, folder))
+                summary = interrupted(run, judge.cohorts, folder)
+                write_summary(folder, summary)
+                for tracker in trackers:
+                    tracker.finished(summary, None)
             raise
         finally:
             _leave(folder, display)
@@ -97,7 +117,6 @@ def _leave(folder: Path, display: Display) -> None:
     if not (folder / "summary.json").exists():
         return
     report = write_report(folder)
-    _point_latest(folder)
     display.say(f"report: {report}")
     sys.stdout.write(f"{folder}\n")
 

@@ -5,7 +5,6 @@
 <site folder>/studies/<study id>/optimizer.safetensors
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from safetensors.numpy import load, save
 
 from client_app.training.stream import SECRET_BYTES
 from federation.errors import DataError, RefusedError
-from federation.files import write_whole
+from federation.files import locked, write_whole
 from federation.messages import Parameters
 from federation.schema import Frozen, validated
 from federation.study import Study
@@ -96,9 +95,7 @@ class StudyState:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep every other process out of this study at this site, from before the burn to the release."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self._folder / "lock", wait=True):
             yield
 
     def burn(self, round_number: int, asked: str) -> Progress:

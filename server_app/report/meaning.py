@@ -104,6 +104,11 @@ def limits(run: Run) -> list[str]:
     ]
     if summary.status != "completed":
         found.append("The run did not finish. Whatever figures stand here are those of an unfinished model.")
+    if summary.start_from is not None:
+        found.append(
+            f"It started from {summary.start_from}, a model of an earlier study. What that study cost its "
+            "patients stands in its own record, and comes on top of every ε here."
+        )
     if run.summary.rendered:
         found.append(
             "The images are rendered: outlines and ratings come from radiologists, densities were computed "

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from federation.files import write_whole
 from server_app.record import RoundLine, Summary, WithoutPrivacy
@@ -29,17 +29,26 @@ def write_report(run_dir: Path) -> Path:
     return page
 
 
-def render(run: Run) -> str:
-    """The page as HTML."""
+def template_of(page: str) -> Template:
+    """A page in the house style, whose template includes ``report.css.j2`` and is handed names by its user.
+
+    The colours and the way to write numbers are known to every page.
+    """
     environment = Environment(
-        loader=DictLoader({"report.html.j2": PAGE, "report.css.j2": STYLE}),
+        loader=DictLoader({"report.html.j2": page, "report.css.j2": STYLE}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(number=numbers, light=style.LIGHT, dark=style.DARK)
+    return environment.get_template("report.html.j2")
+
+
+def render(run: Run) -> str:
+    """The page as HTML."""
     summary = run.summary
-    return environment.get_template("report.html.j2").render(
+    return template_of(PAGE).render(
         run=run,
         summary=summary,
         headline=text.headline(run),
@@ -54,9 +63,6 @@ def render(run: Run) -> str:
         epsilon_in_words=meaning.epsilon_in_words(summary),
         limits=meaning.limits(run),
         noise=text.noise(summary.privacy),
-        number=numbers,
-        light=style.LIGHT,
-        dark=style.DARK,
     )
 
 

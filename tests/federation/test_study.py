@@ -9,6 +9,7 @@ from federation.study import Study
 
 # A study in which every optional part is there, so that every leaf of it can change.
 FULL = {
+    "start_from": "nodule_ct-round-003-00ff00ff00ff",
     "title": "Full",
     "expires": "2030-01-01",
     "strategy": {
@@ -23,6 +24,7 @@ FULL = {
 # Leaves that may not be any value: what else they can be.
 OTHER = {
     ("expires",): "2031-01-01",
+    ("start_from",): "other-final-0123456789ab",
     ("task", "package"): "tasks.other",
     ("model", "trainable"): "all",
     ("pretraining", "source"): "random",
@@ -93,7 +95,15 @@ def test_every_field_of_a_study_is_in_its_canonical_json():
     told = json.loads(Study.model_validate(values()).canonical_json)
     assert set(told) == set(Study.model_fields)
     for name in ("task", "model", "pretraining", "privacy", "strategy", "training"):
-        assert set(told[name]) == set(type(getattr(Study.model_validate(values()), name)).model_fields)
+        part = getattr(Study.model_validate(values()), name)
+        assert set(told[name]) == {field for field, value in part if value is not None}
+
+
+def test_what_is_left_out_leaves_the_id_as_it_is():
+    given = json.loads(Study.model_validate(values()).canonical_json)
+    without = {key: value for key, value in given.items() if key != "start_from"}
+    assert Study.model_validate(without).id == Study.model_validate(without | {"start_from": None}).id
+    assert "start_from" not in json.loads(Study.model_validate(without).canonical_json)
 
 
 def test_a_promise_and_none_are_two_studies():

@@ -8,11 +8,13 @@ import pytest
 
 from federation import tasks
 from federation.errors import ConfigError, DataError
+from federation.files import write_whole
 from federation.head import head_of
 from federation.models import build_network, get_parameters, layout_of, set_parameters
 from federation.tasks import Examples
 from server_app import initial_model as module
 from server_app.initial_model import initial_model
+from server_app.registry import Registry
 
 
 @pytest.fixture
@@ -171,3 +173,36 @@ def test_examples_do_not_touch_which_parameters_learn(study, task):
     module.pretrain(network, replace(task.public_examples(8, 0)), study.pretraining)
     assert [p.requires_grad for p in network.parameters()] == before
     assert all(p.grad is None for p in network.parameters())
+
+
+def kept(runs, study, parameters):
+    folder = runs / "earlier"
+    write_whole(folder / "study.json", study.canonical_json.encode())
+    layout = layout_of(build_network(study.model, study.task))
+    return Registry(folder, study, layout).keep(
+        parameters, round_number=None, parent=None, participants=(), epsilon={}
+    )
+
+
+def test_more_rounds_start_from_the_very_model_that_the_study_names(study, tmp_path):
+    parameters = random(study) + np.float32(1)
+    version = kept(tmp_path, study, parameters).version
+    later = study.model_copy(update={"start_from": version})
+    assert np.array_equal(initial_model(later, tmp_path), parameters)
+    assert later.id != study.id
+
+
+def test_a_model_that_is_not_there_is_named(study, tmp_path):
+    missing = study.model_copy(update={"start_from": f"{study.name}-final-{'0' * 12}"})
+    with pytest.raises(ConfigError, match=r"final-000000000000' is not in"):
+        initial_model(missing, tmp_path)
+
+
+def test_a_model_of_another_network_is_refused(study, tmp_path):
+    version = kept(tmp_path, study, random(study)).version
+    classes = ("none", "some", "much")
+    other = study.model_copy(
+        update={"start_from": version, "task": study.task.model_copy(update={"classes": classes})}
+    )
+    with pytest.raises(ConfigError, match="and this study trains"):
+        initial_model(other, tmp_path)

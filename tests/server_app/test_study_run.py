@@ -90,9 +90,12 @@ def test_a_run_leaves_its_whole_record_and_nothing_else(done):
     models = [f"{name}.{kind}" for name in ("final", "round-001", "round-002", "round-003") for kind in KINDS]
     assert sorted(file.name for file in (folder / "models").iterdir()) == models
     assert sorted(file.name for file in folder.iterdir()) == [
+        "checkpoint.safetensors",
+        "lock",
         "metrics.jsonl",
         "model_card.md",
         "models",
+        "run.json",
         "sites",
         "study.json",
         "summary.json",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from simulation.engine import quoted
+from federation.overrides import quoted
 from simulation.simulate import main
 
 HERE = Path(__file__).parent
@@ -114,16 +114,17 @@ def start(tmp_path):
     """The same command as a process of its own, begun and not waited for."""
     begun = []
 
-    def run(*arguments: str, prefix: tuple[str, ...] = ()) -> Any:
+    def run(*arguments: str, prefix: tuple[str, ...] = (), alone: bool = False) -> Any:
+        """With ``alone``, nothing is added to the arguments."""
         folder = tmp_path / "runs" / "run"
+        added = () if alone else (*BASES["noise"], f"run_dir={quoted(folder)}")
         process = subprocess.Popen(
             [
                 *prefix,
                 sys.executable,
                 "-m",
                 "simulation",
-                *BASES["noise"],
-                f"run_dir={quoted(folder)}",
+                *added,
                 *arguments,
             ],
             cwd=ROOT,

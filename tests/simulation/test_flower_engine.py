@@ -1,13 +1,12 @@
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from federation.config import compose_run
-from simulation.flower_engine import _absolute, _end_all, _processes
+from simulation.flower_engine import _absolute
 
 # In one worker: a test that looks for processes left behind must not see those of the next one.
 pytestmark = [pytest.mark.deployment, pytest.mark.xdist_group("flower")]
@@ -19,10 +18,10 @@ def _processes_import_the_tiny_task(monkeypatch):
 
 
 def left():
-    """The processes of runs by Flower on this machine that do not end by themselves, by their environment."""
+    """The command lines of runs by Flower on this machine that do not end by themselves."""
     end = time.monotonic() + 30
     while processes := [
-        file.parent.name
+        read(file.with_name("cmdline"))
         for file in Path("/proc").glob("[0-9]*/environ")
         if any(line.startswith(b"FLWR_HOME=") and b"/wardround-" in line for line in read(file))
     ]:
@@ -102,16 +101,3 @@ def test_folders_of_data_are_absolute_for_flower_and_the_study_is_the_same():
         "parts": [0],
         "of": 1,
     }
-
-
-def test_a_process_that_does_not_listen_is_ended_all_the_same(monkeypatch):
-    monkeypatch.setattr("simulation.flower_engine._STOPPING", 1.0)
-    mark = f"WARDROUND_TEST={time.time_ns()}"
-    deaf = 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
-    name, value = mark.split("=")
-    process = subprocess.Popen(["bash", "-c", deaf], env={name: value}, stdout=subprocess.PIPE)
-    process.stdout.readline()
-    assert process.pid in set(_processes(mark))
-    _end_all(mark)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
