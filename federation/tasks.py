@@ -100,6 +100,14 @@ class Task(Protocol):
         """
         ...
 
+    def read_image(self, path: Path) -> NDArray[np.float32]:
+        """One image file as ``[channels, *image_size]``, prepared exactly as those the model learnt from.
+
+        Raises:
+            DataError: the file cannot be read, or the task takes no image files.
+        """
+        ...
+
 
 def load_task(package: str, options: Mapping[str, Option], folder: Path = Path()) -> Task:
     """The task that lives in ``package``, e.g. ``"tasks.nodule_ct"``; the same one each time in a process.

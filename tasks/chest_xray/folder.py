@@ -3,17 +3,14 @@
 import csv
 import re
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 from federation.errors import DataError
 from tasks.chest_xray.collection import Collection
+from tasks.chest_xray.image import grey_image
 from tasks.chest_xray.settings import Settings
 from tasks.split import in_train
 
@@ -36,7 +33,7 @@ def read_folder(settings: Settings, data: Path, classes: tuple[str, ...]) -> Col
             continue  # a CSV chooses: what it does not name does not take part
         patient = fact.get("patient") or _patient(name, settings.patient_pattern)
         names.append(name)
-        images.append(_image(name, content, settings.size))
+        images.append(grey_image(name, content, settings.size))
         labels.append(_label(name, fact["label"], classes))
         patients.append(patient)
         held_out.append(_held_out(name, fact.get("split") or ("train" if in_train(patient) else "test")))
@@ -75,18 +72,6 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
 def _is_image(name: str) -> bool:
     """Whether a name is an image's; macOS leaves ``._`` files beside them that are none."""
     return name.lower().endswith(_SUFFIXES) and not name.rsplit("/", 1)[-1].startswith("._")
-
-
-def _image(name: str, content: bytes, size: int) -> NDArray[np.uint8]:
-    try:
-        with Image.open(BytesIO(content)) as image:
-            mode, grey = image.mode, pil_to_tensor(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {name} cannot be read: {error}") from error
-    if mode.startswith(("I", "F")):  # Pillow would turn everything above 255 white
-        raise DataError(f"image {name} has more than 8 bits a pixel (mode {mode}); window it to 8 bits first")
-    small: NDArray[np.uint8] = resize(grey, [size, size], antialias=True)[0].numpy()
-    return small
 
 
 def _listed(path: Path) -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from federation.errors import DataError
 from federation.tasks import Cohort, Examples
@@ -48,6 +49,14 @@ class HeartDiseaseTask:
             f"heart_disease generates no examples ({count} were asked for, seed {seed}); "
             "choose pretraining.source=random"
         )
+
+    def read_image(self, path: Path) -> NDArray[np.float32]:
+        """Not offered: a patient is a row of findings.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f"heart_disease takes rows of a table, not image files such as {path.name}")
 
     def _read(self, path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         """The table of a hospital, float64 ``[patients, 14]``; a missing value is not a number."""

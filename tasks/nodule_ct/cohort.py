@@ -1,6 +1,7 @@
 """The hospitals' cohorts: who is in them, with which label, on which side of the split."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from federation.errors import DataError
 from federation.tasks import Cohort, Examples
 from tasks.nodule_ct.label import Label
 from tasks.nodule_ct.lidc import read_nodules
+from tasks.nodule_ct.patch import read_patch, scale
 from tasks.nodule_ct.phantom import phantom
 from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
-from tasks.nodule_ct.render import LEAST_HU, MOST_HU, render_nodule
+from tasks.nodule_ct.render import render_nodule
 from tasks.nodule_ct.shape import largest_slice
 from tasks.nodule_ct.version import code_version
 from tasks.split import in_train
@@ -60,6 +62,14 @@ class NoduleTask:
         )
         return _examples(arrays, np.ones(count, dtype=np.bool_))
 
+    def read_image(self, path: Path) -> NDArray[np.float32]:
+        """A patch of 64 x 64 numbers in HU from a ``.npy`` file, ``[1, 64, 64]``.
+
+        Raises:
+            DataError: the file is none.
+        """
+        return read_patch(path)
+
     def _render(self, part: int) -> Arrays:
         """All nodules of one hospital, sorted by patient."""
         chosen = [
@@ -76,12 +86,6 @@ class NoduleTask:
             "area_mm2": np.array([largest_slice(nodule)[1] for nodule, _ in chosen]),
             "train": np.array([in_train(nodule.patient) for nodule, _ in chosen]),
         }
-
-
-def scale(hounsfield: NDArray[np.generic]) -> NDArray[np.float32]:
-    """HU as a network wants them: `LEAST_HU` becomes -1, `MOST_HU` becomes 1."""
-    middle, half = (MOST_HU + LEAST_HU) / 2, (MOST_HU - LEAST_HU) / 2
-    return (hounsfield.astype(np.float32) - np.float32(middle)) / np.float32(half)
 
 
 def _render_phantoms(count: int, seed: int) -> Arrays:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from federation.errors import DataError
 from federation.tasks import Cohort, Examples, Option
 
 SIZE = 12
@@ -29,6 +31,9 @@ class Squares:
 
     def public_examples(self, count: int, seed: int) -> Examples:
         return self._examples(count, seed=2000 + seed)
+
+    def read_image(self, path: Path) -> NDArray[np.float32]:
+        raise DataError(f"squares are not read from files such as {path.name}")
 
     def _examples(self, patients: int, seed: int) -> Examples:
         random = np.random.default_rng(seed)

@@ -1,0 +1,120 @@
+"""``wardround-coordinator``: what whoever runs studies does with their models; wiring only."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from federation.errors import WardroundError
+
+# Torch and MONAI take seconds to load, so each command loads what it needs and help is there at once.
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from server_app.export import Format
+
+FORMATS = ("safetensors", "torchscript", "torch_export", "monai_bundle")
+
+_RUNS = click.option(
+    "--runs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="The folder of runs.",
+)
+_WIDTH = 200  # where nobody's terminal says how wide it is
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Models that studies have made, and what they say of images.
+
+    VERSION is a model's version or its beginning, or "latest" for what the last run released.
+    """
+
+
+@commands.group()
+def model() -> None:
+    """The models below a folder of runs."""
+
+
+@model.command("list")
+@_RUNS
+def list_models(runs: Path) -> None:
+    """Every model, who made it and what it has cost their patients."""
+    from server_app.library import stored_models  # noqa: PLC0415
+    from server_app.library_tables import model_table  # noqa: PLC0415
+
+    _print(model_table(stored_models(runs)))
+
+
+@model.command()
+@click.argument("version")
+@_RUNS
+def show(version: str, runs: Path) -> None:
+    """Where a model comes from."""
+    from server_app.library import find_model  # noqa: PLC0415
+    from server_app.library_tables import model_facts  # noqa: PLC0415
+
+    _print(model_facts(find_model(runs, version)))
+
+
+@model.command()
+@click.argument("version")
+@click.option("--format", "kind", type=click.Choice(FORMATS), required=True, help="See above.")
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="A folder that is not there yet.")
+@_RUNS
+def export(version: str, kind: "Format", to: Path, runs: Path) -> None:
+    """Write a model into a folder of its own, with its manifest, study and card.
+
+    \b
+    safetensors   its parameters by name
+    torchscript   a program for torch.jit.load; TorchScript is deprecated, still much used
+    torch_export  a program for torch.export.load, of the same version of torch
+    monai_bundle  a MONAI bundle, with the TorchScript program inside
+    """  # noqa: D301  (click's mark for lines that are not to be filled)
+    from server_app.export import export_model  # noqa: PLC0415
+    from server_app.library import find_model  # noqa: PLC0415
+
+    export_model(find_model(runs, version), kind, to)
+    click.echo(to)
+
+
+@commands.command()
+@click.argument("version")
+@click.argument("images_folder", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, help="The CSV; it is replaced.")
+@_RUNS
+def predict(version: str, images_folder: Path, to: Path, runs: Path) -> None:
+    """What a model says of each image in a folder, as a CSV: file, class, p_<class>.
+
+    Images that cannot be read are named, and the exit code is then 1. Not for clinical use.
+    """
+    from server_app.library import find_model  # noqa: PLC0415
+    from server_app.predict import predict_folder  # noqa: PLC0415
+
+    predictions = predict_folder(find_model(runs, version), images_folder)
+    predictions.write_csv(to)
+    for file, reason in predictions.unreadable.items():
+        click.echo(f"left out {file}: {reason}", err=True)
+    click.echo(to)
+    if predictions.unreadable:
+        sys.exit(1)
+
+
+def _print(table: "Table") -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    console.print(table)
+
+
+def main() -> None:
+    """Run the command line; what is refused is a line and exit code 1."""
+    try:
+        commands()
+    except WardroundError as error:
+        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
+        sys.exit(1)
