@@ -142,7 +142,13 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
         except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise ConfigError(f"model.arguments={model.arguments} for {model.network}: {error}") from error
     make_dp_ready(network)
-    check_images_apart(network, (task.channels, *task.image_size))
+    try:
+        check_images_apart(network, (task.channels, *task.image_size))
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"{model.network} with model.arguments={model.arguments} cannot take images of "
+            f"task.image_size={list(task.image_size)}: {error}"
+        ) from error
     _freeze(network, model, entry.head)
     return network
 

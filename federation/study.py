@@ -241,7 +241,7 @@ class Study(Frozen):
     def canonical_json(self) -> str:
         """The study as JSON with sorted keys and no spaces; equal studies give equal text.
 
-        What is left out of a study is left out here, so that a later setting leaves earlier studies their ids.
+        What a study leaves out is left out here, so that a later setting leaves earlier studies their ids.
         """
         values = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

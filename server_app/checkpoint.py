@@ -1,7 +1,7 @@
 """Where a run stands after a round, so that after a crash it goes on as if nothing had happened.
 
-A checkpoint is written last of all that a round leaves. Whatever lies in the folder of a later round is dropped
-and made again: the hospitals answer the same question with the same bytes.
+A checkpoint is written last of all that a round leaves. Whatever lies in the folder of a later round is
+dropped and made again: the hospitals answer the same question with the same bytes.
 """
 
 import json

@@ -18,7 +18,7 @@ from federation.messages import Parameters
 from federation.models import build_network, layout_of, set_parameters
 from federation.schema import nearest
 from federation.study import Study
-from server_app.registry import Manifest, read_model
+from server_app.registry import Manifest, read_manifest, read_model
 
 LATEST = "latest"
 
@@ -81,7 +81,8 @@ class StoredModel:
         Raises:
             DataError: the file is not the one that the manifest names, or not a model of the study.
         """
-        return read_model(self._checked(), layout_of(build_network(self.study.model, self.study.task)))
+        network = build_network(self.study.model, self.study.task)
+        return read_model(self.path, layout_of(network), self.manifest.sha256)
 
     def network(self) -> nn.Module:
         """The study's network with these parameters, in evaluation mode.
@@ -90,23 +91,8 @@ class StoredModel:
             DataError: as for ``parameters``.
         """
         network = build_network(self.study.model, self.study.task)
-        set_parameters(network, read_model(self._checked(), layout_of(network)))
+        set_parameters(network, read_model(self.path, layout_of(network), self.manifest.sha256))
         return network.eval()
-
-    def _checked(self) -> Path:
-        """The file, once its content has the manifest's SHA-256."""
-        try:
-            sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise DataError(
-                f"{self.path} cannot be read ({error.strerror}); its manifest is there"
-            ) from error
-        if sha256 != self.manifest.sha256:
-            raise DataError(
-                f"{self.path} has SHA-256 {sha256[:12]}, but its manifest says {self.manifest.sha256[:12]}; "
-                "the file was changed, so take it from a copy of the run"
-            )
-        return self.path
 
 
 def stored_models(runs: Path) -> list[StoredModel]:
@@ -155,13 +141,6 @@ def _latest(runs: Path) -> StoredModel:
 
 
 def _models_of(run: Path) -> list[StoredModel]:
-    manifests = [(_manifest(file), file) for file in sorted((run / "models").glob("*.json"))]
+    manifests = [(read_manifest(file), file) for file in sorted((run / "models").glob("*.json"))]
     manifests.sort(key=lambda pair: (pair[0].round is None, pair[0].round or 0))
     return [StoredModel(manifest, file.with_suffix(".safetensors")) for manifest, file in manifests]
-
-
-def _manifest(file: Path) -> Manifest:
-    try:
-        return Manifest.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"{file} cannot be read as a model's manifest; move it away: {error}") from error

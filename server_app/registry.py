@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors.numpy import load, save
 
 from federation.errors import DataError
@@ -71,7 +72,7 @@ class Registry:
         Raises:
             StorageError: the disk did not take it.
         """
-        name = "final" if round_number is None else f"round-{round_number:03d}"
+        name = _name(round_number)
         content = save(_named(parameters, self._layout))
         sha256 = hashlib.sha256(content).hexdigest()
         manifest = Manifest(
@@ -89,33 +90,61 @@ class Registry:
         write_whole(self._folder / f"{name}.json", manifest.model_dump_json(indent=2).encode())
         return manifest
 
-    def read(self, round_number: int) -> Parameters:
-        """The model of a round, float32 ``[all]``.
+    def read(self, round_number: int | None) -> Parameters:
+        """The model of a round, or the released one, float32 ``[all]``.
 
         Raises:
             DataError: it is not there, or is not what its manifest says.
         """
-        path = self._folder / f"round-{round_number:03d}.safetensors"
-        manifest = Manifest.model_validate_json(path.with_suffix(".json").read_bytes())
-        if hashlib.sha256(path.read_bytes()).hexdigest() != manifest.sha256:
-            raise DataError(f"{path} is not what {path.with_suffix('.json').name} says; restore both")
-        return read_model(path, self._layout)
+        path = self._folder / f"{_name(round_number)}.safetensors"
+        return read_model(path, self._layout, read_manifest(path.with_suffix(".json")).sha256)
 
 
-def read_model(path: Path, layout: Layout) -> Parameters:
-    """A model file as the flat array float32 ``[all]``.
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file.
 
     Raises:
-        DataError: the file does not hold this network's parameters.
+        DataError: it is none.
     """
     try:
-        tensors = load(path.read_bytes())
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{path} cannot be read as a model's manifest; move it away: {error}") from error
+
+
+def read_model(path: Path, layout: Layout, sha256: str) -> Parameters:
+    """A model file as the flat array float32 ``[all]``.
+
+    Args:
+        path: the file.
+        layout: of the network that it belongs to.
+        sha256: that the file must have, by its manifest.
+
+    Raises:
+        DataError: the file was changed, or does not hold this network's parameters.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); its manifest is there") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise DataError(
+            f"{path} has SHA-256 {found[:12]}, but its manifest says {sha256[:12]}; the file was changed, so "
+            "take it from a copy of the run"
+        )
+    try:
+        tensors = load(content)
     except Exception as error:
         raise DataError(f"{path} cannot be read as a model: {error}") from error
     held = {name: (values.dtype, values.shape) for name, values in tensors.items()}
     if held != {name: (np.dtype(np.float32), shape) for name, shape in layout.shapes}:
         raise DataError(f"{path} does not hold the parameters of this network; is it the same study?")
     return np.concatenate([tensors[name].reshape(-1) for name, _ in layout.shapes])
+
+
+def _name(round_number: int | None) -> str:
+    return "final" if round_number is None else f"round-{round_number:03d}"
 
 
 def _named(parameters: Parameters, layout: Layout) -> dict[str, Parameters]:

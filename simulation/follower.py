@@ -7,13 +7,12 @@ from pathlib import Path
 from federation.config import RunConfig
 from federation.errors import RunError
 from federation.files import write_whole
-from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
 from server_app.membership import Membership
 from server_app.record import RoundLine, Summary
-from server_app.registry import read_model
+from server_app.registry import Registry
 
 
 class Follower:
@@ -30,7 +29,8 @@ class Follower:
         self._models = Path(run.options.models)
         self._folder = folder
         self._listeners = listeners
-        self._layout = layout_of(build_network(run.study.model, run.study.task))
+        layout = layout_of(build_network(run.study.model, run.study.task))
+        self._registry = Registry(folder, run.study, layout)
         self._read = 0
 
     def begin(self) -> None:
@@ -51,7 +51,7 @@ class Follower:
         for line in self._new_lines():
             if json.loads(line)["event"] == "round":
                 entry = RoundLine.model_validate_json(line)
-                model = self._model(f"round-{entry.round:03d}")
+                model = self._registry.read(entry.round)
                 for listener in self._listeners:
                     listener.round_finished(entry, model)
 
@@ -67,7 +67,7 @@ class Follower:
         summary = Summary.model_validate_json(path.read_bytes())
         completed = summary.status == "completed"
         for listener in self._listeners:
-            listener.finished(summary, self._model("final") if completed else None)
+            listener.finished(summary, self._registry.read(None) if completed else None)
         if not completed:
             raise RunError(summary.reason)
 
@@ -86,9 +86,6 @@ class Follower:
         whole = content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
         yield from whole.splitlines()
-
-    def _model(self, name: str) -> Parameters:
-        return read_model(self._folder / "models" / f"{name}.safetensors", self._layout)
 
 
 def _place(line: bytes) -> tuple[int, bool]:

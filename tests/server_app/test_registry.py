@@ -33,7 +33,7 @@ def keep(registry, parameters, round_number=1, parent=None):
 
 def test_a_model_comes_back_bit_by_bit(registry, parameters, layout, tmp_path):
     keep(registry, parameters)
-    again = read_model(tmp_path / "models" / "round-001.safetensors", layout)
+    again = registry.read(1)
     assert again.dtype == np.float32
     assert again.tobytes() == parameters.tobytes()
 
@@ -94,14 +94,24 @@ def test_a_file_of_another_network_is_refused_by_name(registry, parameters, layo
     file = tmp_path / "models" / "round-001.safetensors"
     save_file(tensors(load_file(file)), file)
     with pytest.raises(DataError, match="round-001"):
-        read_model(file, layout)
+        read_model(file, layout, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def test_a_file_that_was_changed_is_refused_by_name(registry, parameters, tmp_path):
+    keep(registry, parameters)
+    file = tmp_path / "models" / "round-001.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"round-001.*the file was changed"):
+        registry.read(1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"{}" * 100], ids=["empty", "pickle", "rubbish"])
 def test_what_is_no_safetensors_file_is_refused(tmp_path, layout, content):
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(DataError, match=r"model\.safetensors"):
-        read_model(tmp_path / "model.safetensors", layout)
+        read_model(tmp_path / "model.safetensors", layout, hashlib.sha256(content).hexdigest())
 
 
 @contextmanager

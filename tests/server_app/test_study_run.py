@@ -12,7 +12,7 @@ from federation.models import build_network, layout_of
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener, current_listeners, listening
 from server_app.plain_log import PlainLog
-from server_app.registry import read_model
+from server_app.registry import Registry
 from server_app.study_run import StudyRun, Tail
 from simulation.engine import run_inline
 
@@ -159,10 +159,9 @@ def test_the_released_model_is_the_mean_of_the_last_half_of_the_rounds(done):
     folder, told = done
     run = compose_run([*TINY, "rounds=3"])
     layout = layout_of(build_network(run.study.model, run.study.task))
-    models = {
-        name: read_model(folder / "models" / f"{name}.safetensors", layout)
-        for name in ("round-001", "round-002", "round-003", "final")
-    }
+    registry = Registry(folder, run.study, layout)
+    models = {f"round-{number:03d}": registry.read(number) for number in (1, 2, 3)}
+    models["final"] = registry.read(None)
     last_two = (models["round-002"].astype(np.float64) + models["round-003"]) / 2
     assert np.array_equal(models["final"], last_two.astype(np.float32))
     assert np.array_equal(models["final"], told.released)

@@ -141,4 +141,4 @@ def test_a_changed_model_is_noticed(noise, tmp_path, capsys):
     for model in models:
         model.write_bytes(content)
     assert main([f"resume={quoted(folder)}"]) == 1
-    assert "is not what round-" in capsys.readouterr().err
+    assert "the file was changed" in capsys.readouterr().err
