@@ -2,10 +2,15 @@
 
 import sys
 
-from benchmarks import chest_xray, nodule_ct
+from benchmarks import chest_xray, nodule_ct, simulation, sites
 from benchmarks.table import publish
 
-BENCHMARKS = {"chest_xray": chest_xray.run, "nodule_ct": nodule_ct.run}
+BENCHMARKS = {
+    "chest_xray": chest_xray.run,
+    "nodule_ct": nodule_ct.run,
+    "simulation": simulation.run,
+    "sites": sites.run,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ class Row:
     Attributes:
         case: what was measured.
         metric: which of its properties.
-        value: the figure, a median where there were several runs.
+        value: the figure, a median where there were several runs; None where the metric says why not.
         unit: of the value.
         baseline: what it is compared with, measured in the same run.
         ratio: value over the baseline's value.
@@ -26,7 +26,7 @@ class Row:
 
     case: str
     metric: str
-    value: float
+    value: float | None
     unit: str
     baseline: str = ""
     ratio: float | None = None
@@ -39,6 +39,7 @@ def publish(name: str, rows: Sequence[Row], folder: Path = Path("runs/bench")) -
         table.add_column(heading, justify="right" if heading in ("value", "ratio") else "left")
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
-        table.add_row(row.case, row.metric, f"{row.value:.4g}", row.unit, ratio, row.baseline)
+        value = "–" if row.value is None else f"{row.value:.4g}"
+        table.add_row(row.case, row.metric, value, row.unit, ratio, row.baseline)
     Console().print(table)
     write_whole(folder / f"{name}.json", json.dumps([asdict(row) for row in rows], indent=2).encode())

@@ -11,7 +11,8 @@ from federation.models import NETWORKS
 from federation.study import ModelSpec
 
 _IMAGES_AT_ONCE = 256
-_REMEMBERED = 32
+# Bytes that are remembered: of hundreds of hospitals, or one of them would push out the next.
+_REMEMBERED = 256 * 2**20
 
 _lock = Lock()
 _seen: OrderedDict[bytes, torch.Tensor] = OrderedDict()
@@ -35,7 +36,7 @@ def head_inputs(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> t
     features = _computed(network, model, images)
     with _lock:
         _seen[key] = features
-        while len(_seen) > _REMEMBERED:
+        while sum(held.nbytes for held in _seen.values()) > _REMEMBERED:
             _seen.popitem(last=False)
     return features
 

@@ -67,14 +67,20 @@ class Patients:
 
     def _batch(self, chosen: NDArray[np.int64]) -> Batch:
         counts = self._counts[chosen]
-        index = np.concatenate(
-            [np.arange(self._starts[p], self._starts[p] + n) for p, n in zip(chosen, counts, strict=True)]
-        )
+        index = self._index(chosen, counts)
         return Batch(
             images=self.images[index],
             targets=self._targets[index],
             rows=torch.from_numpy(np.repeat(np.arange(len(chosen)), counts)),
             patients=len(chosen),
+        )
+
+    def _index(self, chosen: NDArray[np.int64], counts: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+        """Where the images of ``chosen`` lie; of neighbours they lie together, and need not be copied."""
+        if np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen))):
+            return slice(int(self._starts[chosen[0]]), int(self._starts[chosen[-1]] + counts[-1]))
+        return np.concatenate(
+            [np.arange(self._starts[p], self._starts[p] + n) for p, n in zip(chosen, counts, strict=True)]
         )
 
 

@@ -98,15 +98,15 @@ class LocalTraining:
         rate = self._study.privacy.sampling_rate
         chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
         totals = self._gradients.total(self._seen.batches(chosen, self._gradients.images_at_once))
-        sums = self._with_noise(totals, Stream(self._secret, *address, "noise"))
+        sums = self._with_noise(totals, address)
         pull = self._study.strategy.proximal or 0.0
         for p, total, start in zip(self._gradients.parameters, sums, anchor, strict=True):
             p.grad = (total / self._expected).to(p.dtype) + pull * (p.detach() - start)
         optimizer.step()
         optimizer.zero_grad()
 
-    def _with_noise(self, totals: list[torch.Tensor], stream: Stream) -> list[torch.Tensor]:
+    def _with_noise(self, totals: list[torch.Tensor], address: tuple[str, int, int]) -> list[torch.Tensor]:
         clipping_norm = self._study.privacy.clipping_norm
         if self._noise is None or clipping_norm is None:
             return totals
-        return add_noise(totals, self._noise, clipping_norm, stream)
+        return add_noise(totals, self._noise, clipping_norm, Stream(self._secret, *address, "noise"))
