@@ -32,6 +32,7 @@ def overrides() -> list[str]:
         *images(PATIENTS, TEST_PATIENTS),
         f"model.arguments.channels={list(CHANNELS)}",
         f"model.arguments.strides={list(STRIDES)}",
+        "model.arguments.num_res_units=1",
         "privacy.sampling_rate=1.0",
         "training.optimizer=sgd",
         f"training.learning_rate={RATE}",

@@ -131,4 +131,11 @@ def _load_task(package: str, options: tuple[tuple[str, Option], ...], folder: Pa
         raise ConfigError(f"task.package={package!r} cannot be imported ({error}); see conf/task/") from error
     except AttributeError as error:
         raise ConfigError(f"task.package={package!r} has no function create(options, folder)") from error
-    return create(dict(options), folder)
+    task = create(dict(options), folder)
+    missing = [name for name in ("cohort", "public_examples", "read_image") if not hasattr(task, name)]
+    if missing:
+        raise ConfigError(
+            f"task.package={package!r}: {type(task).__name__} has no {', '.join(missing)}; see "
+            "docs/add-a-task.md"
+        )
+    return task

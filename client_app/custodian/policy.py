@@ -53,7 +53,8 @@ def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
         (
             "task-not-allowed",
             study.task.package not in policy.tasks,
-            f"task package {study.task.package} is not among the allowed {list(policy.tasks)}",
+            f"task package {study.task.package} is not among the allowed {list(policy.tasks)}; whoever runs "
+            "the hospital adds it to policy.tasks once its code was read",
         ),
         (
             "privacy-mode-not-allowed",

@@ -10,7 +10,7 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
     """The training and test patients; with several parts, all of theirs together.
 
     Raises:
-        DataError: the task has no such data, or they do not have the shape that the study expects.
+        DataError: the task has no such data, or they are not what the study expects.
     """
     task = load_task(spec.package, spec.options, data.folder)
     cohorts = [task.cohort(part, data.of) for part in data.parts]
@@ -20,16 +20,27 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
         test=pool([cohort.test for cohort in cohorts]),
     )
     for examples in (cohort.train, cohort.test):
-        _check_shape(examples, spec)
+        _check(examples, spec)
     return cohort
 
 
-def _check_shape(examples: Examples, spec: TaskSpec) -> None:
+def _check(examples: Examples, spec: TaskSpec) -> None:
     expected = (spec.channels, *spec.image_size)
     if examples.images.shape[1:] != expected:
         raise DataError(
             f"task {spec.name} gives images of {list(examples.images.shape[1:])}, the study expects "
             f"{list(expected)}; mend task.channels and task.image_size"
         )
+    kinds = {"images": (examples.images.dtype, "float32"), "targets": (examples.targets.dtype, "int64")}
+    for name, (found, wanted) in kinds.items():
+        if found != wanted:
+            raise DataError(f"task {spec.name} gives {name} as {found}; they must be {wanted}")
+    used = [part.covariate for part in (spec.baseline, spec.stratum) if part is not None]
+    for covariate in used:
+        if covariate not in examples.covariates:
+            raise DataError(
+                f"task {spec.name} has no covariate {covariate!r} but {sorted(examples.covariates)}; mend "
+                "task.baseline or task.stratum"
+            )
     if len(examples) and not 0 <= examples.targets.min() <= examples.targets.max() < len(spec.classes):
         raise DataError(f"task {spec.name} has targets outside its {len(spec.classes)} classes")

@@ -111,8 +111,8 @@ def limits(run: Run) -> list[str]:
         )
     if run.summary.rendered:
         found.append(
-            "The images are rendered: outlines and ratings come from radiologists, densities were computed "
-            "from them. The model has seen no patient's scan, and nothing here says how it would do on one."
+            "The images are rendered: drawn by a computer, not acquired from patients; the task's data card "
+            "says from what. The model has seen no patient's scan; nothing here says how it would do on one."
         )
     if summary.simulation:
         found.append(
@@ -133,7 +133,11 @@ def _test_limits(summary: Summary) -> list[str]:
     )
     if measured.auc_interval is not None:
         half = (measured.auc_interval[1] - measured.auc_interval[0]) / 2
-        text += f" Other patients would move the AUC by up to about {half:.2f} either way, by chance alone."
+        text += (
+            f" Other patients would move the AUC by up to about {half:.2f} either way, by chance alone."
+            if half >= 0.005
+            else " It is too easy to tell good models apart."
+        )
     return [
         text,
         "No baseline was measured, so nothing shows that the task is hard."

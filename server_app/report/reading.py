@@ -28,7 +28,7 @@ class Run:
     Attributes:
         rounds: by round, ascending.
         evaluations: by round, ascending.
-        samples: a PNG contact sheet of rendered patches; None where there is none, and always outside
+        samples: a PNG contact sheet; None where there is none, and always outside
             simulation, whatever lies in the folder.
         samples_withheld: a contact sheet lay beside the record of a real federation.
     """

@@ -127,9 +127,13 @@ Nobody was absent.
 <section class="samples">
 <h2>What the model looks at</h2>
 <figure>
-<img src="data:image/png;base64,{{ samples }}" alt="Contact sheet of rendered sample patches, each with its label.">
-<figcaption>Rendered sample patches, each with its label. No scan of a patient is shown: shapes and ratings are
-those that radiologists drew and gave, densities are computed.</figcaption>
+<img src="data:image/png;base64,{{ samples }}" alt="Contact sheet of sample images, each with its label.">
+{% if summary.rendered %}
+<figcaption>Rendered sample images, each with its label: drawn by a computer. No scan of a patient is
+shown.</figcaption>
+{% else %}
+<figcaption>Sample images of the collection, each with its label.</figcaption>
+{% endif %}
 </figure>
 </section>
 {% endif %}

@@ -1,3 +1,6 @@
+import sys
+from types import ModuleType, SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -46,6 +49,14 @@ def test_pooling_keeps_the_covariates_that_all_have():
 def test_a_task_that_is_not_there_is_named(package):
     with pytest.raises(ConfigError, match=f"task.package='{package}' cannot be imported"):
         load_task(package, {})
+
+
+def test_what_a_task_lacks_is_named(monkeypatch):
+    package = ModuleType("half_a_task")
+    package.create = lambda options, folder: SimpleNamespace(cohort=None, public_examples=None)
+    monkeypatch.setitem(sys.modules, "half_a_task", package)
+    with pytest.raises(ConfigError, match=r"'half_a_task': SimpleNamespace has no read_image"):
+        load_task("half_a_task", {})
 
 
 def test_a_package_that_is_no_task_is_named():

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from client_app.data.cohort import load_cohort
 from client_app.site import SimulatedData
 from federation.errors import ConfigError, DataError
+from federation.tasks import Cohort
 
 
 def data(*parts):
@@ -41,3 +44,31 @@ def test_targets_outside_the_classes_are_refused(make_study, monkeypatch):
 def test_a_task_that_is_not_installed_is_named(make_study):
     with pytest.raises(ConfigError, match="no_such_task"):
         load_cohort(data(0), make_study(task={"package": "no_such_task"}).task)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"baseline": {"label": "size", "covariate": "sise"}},
+        {"stratum": {"label": "small", "covariate": "sise", "low": 0, "high": 1}},
+    ],
+    ids=["baseline", "stratum"],
+)
+def test_a_covariate_that_the_task_does_not_have_is_named_before_anything_is_trained(part, make_study):
+    with pytest.raises(DataError, match=r"has no covariate 'sise' but"):
+        load_cohort(data(0), make_study(task=part).task)
+
+
+@pytest.mark.parametrize("name", ["images", "targets"])
+def test_numbers_of_another_kind_are_named(name, make_study, monkeypatch):
+    task = make_study().task
+    part = load_cohort(data(0), task)
+    wrong = replace(part.train, **{name: getattr(part.train, name).astype(np.float64)})
+
+    class Wrong:
+        def cohort(self, part_, parts):
+            return Cohort("wrong", wrong, wrong)
+
+    monkeypatch.setattr("client_app.data.cohort.load_task", lambda *_: Wrong())
+    with pytest.raises(DataError, match=f"gives {name} as float64; they must be"):
+        load_cohort(data(0), task)

@@ -144,7 +144,13 @@ def test_a_real_federation_shows_no_scores_and_no_images(write_run, summary, rou
 def test_simulation_is_marked_and_samples_are_called_rendered(write_run, summary):
     page = page_of(write_run(summary, samples=True))
     assert "Simulation: in a real federation these figures stay at the hospital." in page
-    assert "Rendered sample patches, each with its label." in page
+    assert "Rendered sample images, each with its label: drawn by a computer." in page
+
+
+def test_acquired_images_are_not_called_rendered(write_run, summary):
+    page = page_of(write_run(summary.model_copy(update={"rendered": False}), samples=True))
+    assert "Sample images of the collection, each with its label." in page
+    assert "Rendered" not in page
 
 
 def test_a_baseline_that_beats_the_model_is_said_plainly(write_run, summary, measure):
