@@ -1,29 +1,35 @@
 import json
+import os
 import signal
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from federation.config import compose_run
 from simulation.flower_engine import _absolute
 
-# In one worker: a test that looks for processes left behind must not see those of the next one.
-pytestmark = [pytest.mark.deployment, pytest.mark.xdist_group("flower")]
+pytestmark = pytest.mark.deployment
+
+MARK = "WARDROUND_TEST"
 
 
 @pytest.fixture(autouse=True)
-def _processes_import_the_tiny_task(monkeypatch):
+def _processes_of_this_test(monkeypatch):
+    """They import the tiny task, and can be told from those of a test beside this one."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv(MARK, uuid4().hex)
 
 
 def left():
-    """The command lines of runs by Flower on this machine that do not end by themselves."""
+    """The command lines of processes that this test has started and that do not end by themselves."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
     end = time.monotonic() + 30
     while processes := [
         read(file.with_name("cmdline"))
         for file in Path("/proc").glob("[0-9]*/environ")
-        if any(line.startswith(b"FLWR_HOME=") and b"/wardround-" in line for line in read(file))
+        if mark in read(file) and file.parent.name != str(os.getpid())
     ]:
         if time.monotonic() > end:
             return processes

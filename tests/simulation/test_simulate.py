@@ -80,6 +80,9 @@ def test_beside_the_model_stands_what_the_lesions_area_alone_does(nodules):
 def test_a_run_leaves_these_files(nodules):
     files = {str(file.relative_to(nodules.folder)) for file in files_of(nodules.folder)}
     assert {file for file in files if not file.startswith("sites/")} == {
+        "checkpoint.safetensors",
+        "lock",
+        "run.json",
         "study.json",
         "summary.json",
         "metrics.jsonl",
@@ -218,7 +221,7 @@ def test_a_quiet_run_prints_only_its_folder(simulate):
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_says_how_to_use_it(flag, capsys):
     assert main([flag]) == 0
-    assert "usage: ./scripts/simulate [-q] [KEY=VALUE ...]" in capsys.readouterr().out
+    assert "usage: ./scripts/simulate [-q] [-m] [KEY=VALUE ...]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ['it\'s "a" run', "a=b,c {x} [1] $HOME", "ünï~code", "back\\slash", "end\\"])
