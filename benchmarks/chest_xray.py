@@ -1,7 +1,7 @@
 """PneumoniaMNIST over ten hospitals with local noise: computed features against a learnt network.
 
-An image stands for a patient; δ = 1e-5. Both learning rates were chosen on the validation images; the
-test images measure what is left.
+An image stands for a patient; δ = 1e-5. The scattering head's learning rates were chosen on the validation
+images; the test images measure what is left.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from simulation.sweep.record import SweepRecord
 
 SEEDS = 5
 CNN_SEEDS = 2
-# By ε: of the scattering head, a tenth of ε; and of the naive network.
+# By ε: of the scattering head, a tenth of ε; and of the naive network, whose rates were not searched.
 RATES = {1: 0.1, 3: 0.3, 8: 0.9}
 CNN_RATES = {1: 0.02, 3: 0.05, 8: 0.05}
 

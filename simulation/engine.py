@@ -9,8 +9,10 @@ from client_app.app import app as client_app
 from client_app.data.cohort import load_cohort
 from client_app.site import simulated_site
 from federation.config import RunConfig
+from federation.errors import DataError
 from federation.run_config import flower_run_config
-from federation.tasks import Cohort
+from federation.study import TaskSpec
+from federation.tasks import Cohort, Examples
 from server_app.app import app as server_app
 from server_app.listeners import Listener, listening
 from simulation.inline_grid import run_apps
@@ -26,7 +28,20 @@ def load_cohorts(run: RunConfig) -> Mapping[str, Cohort]:
         DataError: the data do not have that many hospitals, or are not what the study expects.
     """
     sites = [simulated_site(run.federation, run.site, name) for name in run.federation.sites]
-    return {site.name: load_cohort(site.data, run.study.task) for site in sites}
+    cohorts = {site.name: load_cohort(site.data, run.study.task) for site in sites}
+    for cohort in cohorts.values():
+        _check_covariates(cohort.test, run.study.task)
+    return cohorts
+
+
+def _check_covariates(examples: Examples, task: TaskSpec) -> None:
+    """Refuse before anything is trained what could not be measured afterwards."""
+    for part in (task.baseline, task.stratum):
+        if part is not None and part.covariate not in examples.covariates:
+            raise DataError(
+                f"task {task.name} has no covariate {part.covariate!r} but {sorted(examples.covariates)}; "
+                "mend task.baseline or task.stratum"
+            )
 
 
 def run_inline(overrides: Sequence[str], nodes: int, *listeners: Listener) -> None:

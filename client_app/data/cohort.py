@@ -35,12 +35,5 @@ def _check(examples: Examples, spec: TaskSpec) -> None:
     for name, (found, wanted) in kinds.items():
         if found != wanted:
             raise DataError(f"task {spec.name} gives {name} as {found}; they must be {wanted}")
-    used = [part.covariate for part in (spec.baseline, spec.stratum) if part is not None]
-    for covariate in used:
-        if covariate not in examples.covariates:
-            raise DataError(
-                f"task {spec.name} has no covariate {covariate!r} but {sorted(examples.covariates)}; mend "
-                "task.baseline or task.stratum"
-            )
     if len(examples) and not 0 <= examples.targets.min() <= examples.targets.max() < len(spec.classes):
         raise DataError(f"task {spec.name} has targets outside its {len(spec.classes)} classes")

@@ -394,3 +394,11 @@ def test_ctrl_c_ends_cleanly_with_the_record_of_what_was_finished(start):
         assert sha256(model.read_bytes()).hexdigest() == json.loads(manifest.read_text())["sha256"]
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
+
+
+@pytest.mark.parametrize("part", ["baseline", "stratum"])
+def test_a_covariate_that_the_task_does_not_have_is_named_before_anything_is_trained(simulate, part):
+    done = simulate(f"task.{part}.covariate=sise")
+    assert done.code == 1
+    assert "has no covariate 'sise' but [" in done.err
+    assert not done.folder.exists()

@@ -46,19 +46,6 @@ def test_a_task_that_is_not_installed_is_named(make_study):
         load_cohort(data(0), make_study(task={"package": "no_such_task"}).task)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"baseline": {"label": "size", "covariate": "sise"}},
-        {"stratum": {"label": "small", "covariate": "sise", "low": 0, "high": 1}},
-    ],
-    ids=["baseline", "stratum"],
-)
-def test_a_covariate_that_the_task_does_not_have_is_named_before_anything_is_trained(part, make_study):
-    with pytest.raises(DataError, match=r"has no covariate 'sise' but"):
-        load_cohort(data(0), make_study(task=part).task)
-
-
 @pytest.mark.parametrize("name", ["images", "targets"])
 def test_numbers_of_another_kind_are_named(name, make_study, monkeypatch):
     task = make_study().task
