@@ -4,13 +4,13 @@ An image stands for a patient; δ = 1e-5. The scattering head's learning rates w
 images; the test images measure what is left.
 """
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from benchmarks.processes import run_watched
 from benchmarks.table import Row
 from federation.overrides import quoted
 from simulation.sweep.record import SweepRecord
@@ -59,7 +59,6 @@ def _areas(folder: Path, epsilon: int, rate: float, seeds: int, overrides: Seque
         f"training.learning_rate={rate}",
         f"run_dir={quoted(folder)}",
     ]
-    command = [sys.executable, "-m", "simulation", "-q", "-m", *_COMMON, *overrides, *settings]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    run_watched([sys.executable, "-m", "simulation", "-q", "-m", *_COMMON, *overrides, *settings])
     record = SweepRecord.model_validate_json((folder / "sweep.json").read_bytes())
     return [job.auc for job in record.measured if job.auc is not None]

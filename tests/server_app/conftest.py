@@ -32,6 +32,16 @@ TINY = (
     "training.steps=2",
     "compare=false",
 )
+# The same over a task of noise that takes no time, and repeatable.
+NOISE = (
+    *TINY,
+    "model.arguments.strides=[2,2]",
+    "task.package=tiny_task",
+    "site.policy.tasks=[tiny_task]",
+    "task.image_size=[8,8]",
+    "~task.options.label",
+    "seed=1",
+)
 SITES = ("alder", "birch", "cedar", "dogwood")
 
 Outgoing = Record | RecordDict | Message
@@ -101,6 +111,12 @@ def on_grid() -> OnGrid:
         return results[0]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def noise() -> tuple[str, ...]:
+    """The overrides of a tiny run over noise."""
+    return NOISE
 
 
 @pytest.fixture(scope="session")

@@ -16,20 +16,6 @@ from server_app.library import find_model
 from simulation.simulate import main as simulate
 
 ROOT = Path(__file__).parents[2]
-NOISE = (
-    "pretraining.source=random",
-    "model.arguments.channels=[4,8]",
-    "model.arguments.strides=[2,2]",
-    "model.arguments.norm=[group,{num_groups: 2}]",
-    "rounds=2",
-    "training.steps=2",
-    "compare=false",
-    "task.package=tiny_task",
-    "site.policy.tasks=[tiny_task]",
-    "task.image_size=[8,8]",
-    "~task.options.label",
-    "seed=1",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +24,12 @@ def _tiny_task(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, noise):
     """A folder of runs with one tiny run over noise."""
     folder = tmp_path_factory.mktemp("coordinator") / "runs"
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()):
         patch.syspath_prepend(str(ROOT / "tests/simulation"))
-        assert simulate(["-q", *NOISE, f"run_dir={quoted(folder / 'one')}"]) == 0
+        assert simulate(["-q", *noise, f"run_dir={quoted(folder / 'one')}"]) == 0
     (folder / "latest").unlink(missing_ok=True)
     (folder / "latest").symlink_to("one", target_is_directory=True)
     return folder

@@ -20,20 +20,6 @@ from server_app.trackers import make_tracker, settings_of
 from simulation.simulate import main
 
 ROOT = Path(__file__).parents[2]
-NOISE = (
-    "pretraining.source=random",
-    "model.arguments.channels=[4,8]",
-    "model.arguments.strides=[2,2]",
-    "model.arguments.norm=[group,{num_groups: 2}]",
-    "rounds=2",
-    "training.steps=2",
-    "compare=false",
-    "task.package=tiny_task",
-    "site.policy.tasks=[tiny_task]",
-    "task.image_size=[8,8]",
-    "~task.options.label",
-    "seed=1",
-)
 # All that a tracker does, with every connection that the process tries written down.
 WATCHED = """
 import os, sys, time
@@ -65,7 +51,7 @@ ROUND = RoundLine(
 
 
 @pytest.fixture
-def simulate(tmp_path, monkeypatch):
+def simulate(tmp_path, monkeypatch, noise):
     """``simulate("mlflow")``: the folder of a tiny run over noise with that tracker."""
     monkeypatch.syspath_prepend(str(ROOT / "tests/simulation"))
     monkeypatch.chdir(tmp_path)
@@ -74,7 +60,7 @@ def simulate(tmp_path, monkeypatch):
     def run(kind, *settings):
         folder = tmp_path / "runs" / kind
         with redirect_stdout(StringIO()):
-            assert main(["-q", *NOISE, f"tracker={kind}", f"run_dir={quoted(folder)}", *settings]) == 0
+            assert main(["-q", *noise, f"tracker={kind}", f"run_dir={quoted(folder)}", *settings]) == 0
         return folder
 
     return run
