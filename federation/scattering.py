@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 _LOG_OFFSET = 0.01
-_WHITENING_FLOOR = 0.3
+_WHITENING_FLOOR = 0.05
 # Long against the 1 of the head's bias, which should have a small share of a clipped gradient.
 _ROW_LENGTH = 10.0
 
@@ -170,7 +170,7 @@ class ScatteringClassifier(nn.Module):
     def fit(self, images: torch.Tensor) -> None:
         """Take the statistics from public images ``[n, 1, height, width]``.
 
-        Directions are scaled by 1 / (s + .3 s₀), s their deviation and s₀ the largest, so that those that
+        Directions are scaled by 1 / (s + .05 s₀), s their deviation and s₀ the largest, so that those that
         public images hardly use are not blown up.
 
         Raises:
