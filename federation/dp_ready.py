@@ -6,26 +6,38 @@ compares privacy, not architecture.
 """
 
 import math
-from types import MethodType
 from typing import Any
 
 import torch
-from monai.networks.nets import resnet as monai_resnet
+from monai.networks.nets.efficientnet import EfficientNet, MBConvBlock
 from torch import nn
-from torchvision.models import resnet as torchvision_resnet
 
 from federation.errors import ConfigError
+from federation.layer_use import freeze_unreadable
+from federation.out_of_place import add_out_of_place
 
 _LARGEST_GROUPS = 32
 
 
-def make_dp_ready(network: nn.Module) -> list[str]:
+def make_dp_ready(network: nn.Module, shape: tuple[int, ...]) -> list[str]:
     """Change ``network`` in place; returns what was changed, for people.
 
+    Args:
+        network: images ``[n, *shape]`` to scores, or to any nest of tensors.
+        shape: of one image.
+
     Raises:
-        ConfigError: a layer keeps state between batches that is no parameter.
+        ConfigError: a layer keeps state between batches that is no parameter, a layer that learns has no
+            per-patient gradients, or nothing learns; see ``federation.layer_use``.
+        ValueError, RuntimeError: the network does not take such images.
     """
-    changes = [_replace_batch_norm(network), _stop_in_place(network), _patch_residuals(network)]
+    changes = [
+        _told(_replace_batch_norm(network), "BatchNorm -> GroupNorm"),
+        _told(_stop_in_place(network), "in-place activations -> out of place"),
+        _told(add_out_of_place(network), "blocks that write in place -> out of place"),
+        _told(_stop_random_drops(network), "random drops -> off"),
+        *freeze_unreadable(network, shape),
+    ]
     buffers = [name for name, _ in network.named_buffers()]
     if buffers:
         raise ConfigError(
@@ -55,42 +67,41 @@ def check_images_apart(network: nn.Module, shape: tuple[int, ...]) -> None:
         )
 
 
-def _replace_batch_norm(network: nn.Module) -> str:
+def _told(count: int, what: str) -> str:
+    return f"{count} {what}" if count else ""
+
+
+def _replace_batch_norm(network: nn.Module) -> int:
     count = 0
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
                 channels = child.num_features
-                setattr(module, name, nn.GroupNorm(math.gcd(channels, _LARGEST_GROUPS), channels))
+                groups = math.gcd(channels, _LARGEST_GROUPS)
+                setattr(module, name, nn.GroupNorm(groups, channels, eps=child.eps, affine=child.affine))
                 count += 1
-    return f"{count} BatchNorm -> GroupNorm" if count else ""
+    return count
 
 
-def _stop_in_place(network: nn.Module) -> str:
+def _stop_in_place(network: nn.Module) -> int:
     count = 0
     module: Any
     for module in network.modules():
         if getattr(module, "inplace", False):
             module.inplace = False
             count += 1
-    return f"{count} in-place activations -> out of place" if count else ""
+    return count
 
 
-def _patch_residuals(network: nn.Module) -> str:
-    """Give residual blocks that say ``out += identity`` a forward that adds out of place."""
+def _stop_random_drops(network: nn.Module) -> int:
+    """Those of EfficientNet, whose constructor gives no way to do without."""
     count = 0
+    module: Any
     for module in network.modules():
-        if isinstance(module, (monai_resnet.ResNetBlock, torchvision_resnet.BasicBlock)):
-            module.forward = MethodType(_residual_forward, module)
+        if isinstance(module, MBConvBlock) and module.drop_connect_rate:
+            module.drop_connect_rate = 0.0
             count += 1
-    return f"{count} residual additions -> out of place" if count else ""
-
-
-def _residual_forward(block: Any, x: torch.Tensor) -> torch.Tensor:
-    """Both libraries' two-convolution block: ``[n, channels, ...] -> [n, channels', ...]``."""
-    activation = block.act if isinstance(block, monai_resnet.ResNetBlock) else block.relu
-    out = activation(block.bn1(block.conv1(x)))
-    out = block.bn2(block.conv2(out))
-    identity = x if block.downsample is None else block.downsample(x)
-    result: torch.Tensor = activation(out + identity)
-    return result
+        if isinstance(module, EfficientNet) and module._dropout.p:
+            module._dropout.p = 0.0
+            count += 1
+    return count

@@ -7,7 +7,7 @@ from threading import Lock
 import torch
 from torch import nn
 
-from federation.models import NETWORKS
+from federation.networks import NETWORKS
 from federation.study import ModelSpec
 
 _IMAGES_AT_ONCE = 256

@@ -1,113 +1,36 @@
-"""Networks a study may name, and their parameters as one flat array.
+"""The network of a study, and its parameters as one flat array.
 
-Only what stands in the allow-list can be built, so a study never brings code to a hospital, and weights are
-arrays of numbers, never pickles. Coordinator and hospitals build the same network from the same study; what
-travels between them is a flat float32 array in the order of ``layout``.
+Weights are arrays of numbers, never pickles. Coordinator and hospitals build the same network from the same
+study; what travels between them is a flat float32 array in the order of ``layout``.
 """
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
-from typing import Any, cast
 
 import numpy as np
 import torch
-from monai.networks import nets as monai_nets
 from numpy.typing import NDArray
 from torch import nn
-from torchvision.models import resnet18 as torchvision_resnet18
 
 from federation.dp_ready import check_images_apart, make_dp_ready
 from federation.errors import ConfigError, MessageError
-from federation.scattering import ScatteringClassifier
+from federation.networks import NETWORKS, WITHHELD, Entry
 from federation.schema import nearest
-from federation.study import Argument, ModelSpec, TaskSpec
+from federation.study import ModelSpec, TaskSpec
 
-# Arguments of the constructors that would fetch weights from elsewhere, or leave out the head.
-_WITHHELD = frozenset({"pretrained", "progress", "weights", "feed_forward"})
+log = logging.getLogger("wardround.models")
 
 # Torch has one generator for all threads; networks that are built side by side would share its draws.
 _generator = Lock()
 
 Parameters = NDArray[np.float32]
-Arguments = dict[str, Argument]
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One network of the allow-list.
-
-    Attributes:
-        build: makes it from the study's arguments and the task.
-        head: the module behind the last features; what it gives are the network's scores.
-        fixed: everything before the head is computed, so only the head can learn.
-    """
-
-    build: Callable[[Arguments, TaskSpec], nn.Module]
-    head: str
-    fixed: bool = False
-
-
-def _classifier(arguments: Arguments, task: TaskSpec) -> nn.Module:
-    shape = (task.channels, *task.image_size)
-    network: nn.Module = monai_nets.Classifier(in_shape=shape, classes=len(task.classes), **arguments)
-    return network
-
-
-def _densenet121(arguments: Arguments, task: TaskSpec) -> nn.Module:
-    network: nn.Module = monai_nets.DenseNet121(
-        spatial_dims=len(task.image_size),
-        in_channels=task.channels,
-        out_channels=len(task.classes),
-        **arguments,
-    )
-    return network
-
-
-def _resnet18(arguments: Arguments, task: TaskSpec) -> nn.Module:
-    network: nn.Module = monai_nets.resnet18(
-        spatial_dims=len(task.image_size),
-        n_input_channels=task.channels,
-        num_classes=len(task.classes),
-        **arguments,
-    )
-    return network
-
-
-def _torchvision_resnet18(arguments: Arguments, task: TaskSpec) -> nn.Module:
-    network: nn.Module = torchvision_resnet18(num_classes=len(task.classes), **arguments)
-    first: Any = network.conv1
-    if task.channels != first.in_channels:
-        network.conv1 = nn.Conv2d(task.channels, first.out_channels, 7, stride=2, padding=3, bias=False)
-    return network
-
-
-def _scattering(arguments: Arguments, task: TaskSpec) -> nn.Module:
-    return ScatteringClassifier(_flat_size(task), len(task.classes), **cast("dict[str, int]", arguments))
-
-
-def _fully_connected(arguments: Arguments, task: TaskSpec) -> nn.Module:
-    network: nn.Module = monai_nets.FullyConnectedNet(
-        in_channels=math.prod((task.channels, *task.image_size)), out_channels=len(task.classes), **arguments
-    )
-    return network
-
-
-def _flat_size(task: TaskSpec) -> tuple[int, int]:
-    if len(task.image_size) != 2 or task.channels != 1:
-        raise ValueError(f"it takes flat grey images, not {task.channels} x {list(task.image_size)}")
-    return task.image_size[0], task.image_size[1]
-
-
-NETWORKS: dict[str, Entry] = {
-    "monai.Classifier": Entry(_classifier, head="final"),
-    "monai.DenseNet121": Entry(_densenet121, head="class_layers.out"),
-    "monai.ResNet18": Entry(_resnet18, head="fc"),
-    "monai.FullyConnectedNet": Entry(_fully_connected, head="output"),
-    "torchvision.ResNet18": Entry(_torchvision_resnet18, head="fc"),
-    "wardround.Scattering": Entry(_scattering, head="head", fixed=True),
-}
+# What trainable=norm_and_head calls a norm.
+_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
@@ -129,7 +52,7 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
             f"model.trainable={model.trainable}: {model.network} computes its features, so only its head "
             "learns; say model.trainable=head"
         )
-    withheld = sorted(_WITHHELD & set(model.arguments))
+    withheld = sorted(WITHHELD & set(model.arguments))
     if withheld:
         raise ConfigError(
             f"model.arguments of {model.network} may not have {withheld}: weights come from the study alone, "
@@ -141,29 +64,55 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
             network = entry.build(model.arguments, task)
         except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise ConfigError(f"model.arguments={model.arguments} for {model.network}: {error}") from error
-    make_dp_ready(network)
+    shape = (task.channels, *task.image_size)
     try:
-        check_images_apart(network, (task.channels, *task.image_size))
+        _tell(model.network, tuple(make_dp_ready(network, shape)))
+        check_images_apart(network, shape)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
             f"{model.network} with model.arguments={model.arguments} cannot take images of "
             f"task.image_size={list(task.image_size)}: {error}"
         ) from error
-    _freeze(network, model, entry.head)
+    _freeze(network, model, entry)
     return network
 
 
-def _freeze(network: nn.Module, model: ModelSpec, head: str) -> None:
-    """Stop what ``model.trainable`` leaves out from learning."""
-    norms = {
-        f"{name}.{parameter}"
-        for name, module in network.named_modules()
-        if isinstance(module, nn.GroupNorm)
-        for parameter, _ in module.named_parameters(recurse=False)
-    }
-    for name, parameter in network.named_parameters():
-        in_norms = model.trainable == "norm_and_head" and name in norms
-        parameter.requires_grad_(model.trainable == "all" or name.startswith(f"{head}.") or in_norms)
+@cache
+def _tell(network: str, changes: tuple[str, ...]) -> None:
+    """Once in a process, since every hospital of a simulation builds the network."""
+    if changes:
+        log.info("%s was changed for per-patient gradients: %s", network, "; ".join(changes))
+
+
+def _freeze(network: nn.Module, model: ModelSpec, entry: Entry) -> None:
+    """Stop what ``model.trainable`` leaves out from learning; what is frozen already stays so."""
+    if model.trainable == "all":
+        return
+    learning = {id(p) for module in _learning(network, model, entry) for p in module.parameters()}
+    for parameter in network.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in learning)
+
+
+def _learning(network: nn.Module, model: ModelSpec, entry: Entry) -> Iterator[nn.Module]:
+    yield network.get_submodule(entry.head)
+    if model.trainable == "norm_and_head":
+        yield from (module for module in network.modules() if isinstance(module, _NORMS))
+    if model.trainable == "last_block":
+        block = [_module_at(network, path) for path in entry.last_block]
+        if not any(True for module in block for _ in module.parameters()):
+            raise ConfigError(
+                f"model.trainable=last_block: {model.network} with model.arguments={model.arguments} has no "
+                "block before its head; say head or all"
+            )
+        yield from block
+
+
+def _module_at(network: nn.Module, path: str) -> nn.Module:
+    """The module at ``path``, in which -1 is the last child, -2 the one before it."""
+    module = network
+    for part in path.split("."):
+        module = list(module.children())[int(part)] if part.startswith("-") else module.get_submodule(part)
+    return module
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Argument = Option | tuple[Option | dict[str, Option], ...]
 PrivacyMode = Literal["none", "local"]
-Trainable = Literal["all", "norm_and_head", "head"]
+Trainable = Literal["all", "last_block", "norm_and_head", "head"]
 
 
 class StratumSpec(Frozen):
@@ -72,7 +72,7 @@ class TaskSpec(Frozen):
 
 
 class ModelSpec(Frozen):
-    """A network from the allow-list of ``federation.models``.
+    """A network from the allow-list of ``federation.networks``.
 
     Attributes:
         arguments: handed to its constructor; sizes that follow from the task are filled in.

@@ -38,6 +38,14 @@ does it; anything else has not been tested.
 """
 
 
+_TRAINED = {
+    "all": "all of it",
+    "last_block": "its last block and head",
+    "norm_and_head": "its norms and head",
+    "head": "its head",
+}
+
+
 def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
     """Write the card of the model that a completed run has released."""
     card = _CARD.format(
@@ -47,9 +55,7 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
         study=study.name,
         study_id=study.id,
         network=study.model.network,
-        trainable={"all": "all of it", "head": "its head", "norm_and_head": "its norms and head"}[
-            study.model.trainable
-        ],
+        trainable=_TRAINED[study.model.trainable],
         channels=study.task.channels,
         size=" x ".join(str(size) for size in study.task.image_size),
         classes=", ".join(study.task.classes),
