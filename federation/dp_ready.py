@@ -13,7 +13,7 @@ from monai.networks.nets.efficientnet import EfficientNet, MBConvBlock
 from torch import nn
 
 from federation.errors import ConfigError
-from federation.layer_use import freeze_unreadable
+from federation.layer_use import freeze_unreadable, tensors_in
 from federation.out_of_place import add_out_of_place
 
 _LARGEST_GROUPS = 32
@@ -57,14 +57,19 @@ def check_images_apart(network: nn.Module, shape: tuple[int, ...]) -> None:
     """
     images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        together = network(images)
-        apart = torch.cat([network(image[None]) for image in images])
+        together = _numbers(network(images))
+        apart = torch.cat([_numbers(network(image[None])) for image in images])
     scale = 1.0 + float(together.abs().max())
     if not torch.allclose(together, apart, atol=1e-3 * scale, rtol=0):
         raise ConfigError(
             "the network mixes the images of a batch, or draws at random (dropout), so no patient's part can "
             "be bounded; mend model.arguments"
         )
+
+
+def _numbers(output: Any) -> torch.Tensor:
+    """All that the network gives of each image, ``[n, numbers]``."""
+    return torch.cat([part.flatten(1) for part in tensors_in(output)], 1)
 
 
 def _told(count: int, what: str) -> str:

@@ -58,11 +58,10 @@ def freeze_unreadable(network: nn.Module, shape: tuple[int, ...]) -> list[str]:
     told = [change for change in changes if change]
     if not any(p.requires_grad for p in network.parameters()):
         raise ConfigError(f"the network has no trainable parameter {told or ''}; choose another")
-    owners: dict[int, str] = {}
+    _refuse_shared(network)
     for name, layer in layers.items():
         if _learning(layer):
             _refuse_unreadable(name, layer, [of_one[name], of_two[name]])
-            _refuse_shared(name, layer, owners)
     return told
 
 
@@ -88,7 +87,8 @@ def _run(
         with torch.enable_grad():
             # Images that need a gradient keep torch from warning about hooks of the first layer.
             given = torch.randn(images, *shape, generator=torch.Generator().manual_seed(0))
-            return rows, list(_tensors(network(given.requires_grad_())))
+            outputs = tensors_in(network(given.requires_grad_()))
+            return rows, [output for output in outputs if output.requires_grad]
     except RuntimeError as error:
         if "modified inplace" not in str(error):
             raise
@@ -108,19 +108,20 @@ def _counting(rows: Rows, name: str) -> Any:
     return note
 
 
-def _tensors(output: Any) -> Iterator[torch.Tensor]:
-    """Every tensor of ``output`` that depends on parameters."""
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in what a network gives: a tensor, or a nest of lists, tuples and dictionaries."""
     if isinstance(output, torch.Tensor):
-        if output.requires_grad:
-            yield output
+        yield output
     elif isinstance(output, (list, tuple, dict)):
         for part in output.values() if isinstance(output, dict) else output:
-            yield from _tensors(part)
+            yield from tensors_in(part)
 
 
 def _unused(network: nn.Module, outputs: list[torch.Tensor]) -> set[int]:
     """Parameters, by ``id``, that no output depends on."""
     learning = [p for p in network.parameters() if p.requires_grad]
+    if not learning or not outputs:
+        return {id(p) for p in learning}
     total = torch.stack([output.float().sum() for output in outputs]).sum()
     gradients = torch.autograd.grad(total, learning, allow_unused=True)
     return {id(p) for p, gradient in zip(learning, gradients, strict=True) if gradient is None}
@@ -160,10 +161,12 @@ def _refuse_unreadable(name: str, layer: nn.Module, rows: list[list[int]]) -> No
     raise ConfigError(f"{name} is a {kind}, {reason}; choose another network or other model.arguments")
 
 
-def _refuse_shared(name: str, layer: nn.Module, owners: dict[int, str]) -> None:
-    for parameter in _learning(layer):
-        owner = owners.setdefault(id(parameter), name)
-        if owner != name:
+def _refuse_shared(network: nn.Module) -> None:
+    names: dict[int, str] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        first = names.setdefault(id(parameter), name)
+        if parameter.requires_grad and first != name:
             raise ConfigError(
-                f"{name} shares its weights with {owner}, so their gradients add up; choose another network"
+                f"{first} and {name} are one parameter, so its gradients would add up or be counted twice; "
+                "choose another network"
             )

@@ -1,3 +1,4 @@
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -6,18 +7,45 @@ import torch
 from torch import nn
 
 from federation.config import compose_run
-from federation.dp_ready import make_dp_ready
 from federation.errors import ConfigError, MessageError
 from federation.head import head_inputs, head_of
 from federation.models import (
-    NETWORKS,
+    _tell,
     build_network,
     get_parameters,
     layout_of,
     set_parameters,
 )
+from federation.networks import NETWORKS
 
-MODELS = ("small_cnn", "densenet121", "resnet18", "torchvision_resnet18")
+MODELS = (
+    "small_cnn",
+    "densenet121",
+    "efficientnet",
+    "resnet10",
+    "resnet18",
+    "torchvision_densenet121",
+    "torchvision_resnet18",
+    "vit",
+)
+# What no image reaches, or what stands outside a layer, and so never learns.
+FROZEN = {
+    "vit": {
+        "cls_token",
+        "patch_embedding.position_embeddings",
+        *(f"blocks.{block}.norm_cross_attn.{kind}" for block in range(6) for kind in ("weight", "bias")),
+    }
+}
+LAST_BLOCKS = {
+    "small_cnn": ("net.layer_3.",),
+    "densenet121": ("features.denseblock4.", "features.norm5."),
+    "efficientnet": ("_blocks.6.", "_conv_head.", "_bn1."),
+    "resnet10": ("layer4.",),
+    "resnet18": ("layer4.",),
+    "torchvision_densenet121": ("features.denseblock4.", "features.norm5."),
+    "torchvision_resnet18": ("layer4.",),
+    "vit": ("blocks.5.", "norm."),
+}
 TASK = compose_run(["task.image_size=[32,32]"]).study.task
 SPECS = {name: compose_run([f"model={name}"]).study.model for name in MODELS}
 
@@ -97,10 +125,11 @@ class TestNetwork:
         with torch.no_grad():
             assert torch.equal(head_of(network, SPECS[model])(seen), network(images))
 
-    def test_learns_with_all_its_parameters(self, network, images):
+    def test_learns_with_all_its_parameters_but_those_that_cannot(self, model, network, images):
         network(images).square().sum().backward()
-        assert all(p.grad is not None for p in network.parameters())
-        assert layout_of(network).mask.all()
+        assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
+        names = {name for name, _ in network.named_parameters()}
+        assert names - layout_of(network).trainable == FROZEN.get(model, set())
         network.zero_grad()
 
 
@@ -120,11 +149,21 @@ class TestTrainable:
     def test_norm_and_head_are_the_norms_and_the_head(self, model):
         network = build_network(spec_of(model, trainable="norm_and_head"), TASK)
         norms = sum(
-            p.numel() for m in network.modules() if isinstance(m, nn.GroupNorm) for p in m.parameters()
+            p.numel()
+            for name, m in network.named_modules()
+            if isinstance(m, nn.GroupNorm | nn.LayerNorm) and "cross_attn" not in name
+            for p in m.parameters()
         )
         head = sum(p.numel() for p in head_of(network, SPECS[model]).parameters())
         assert norms > 0
         assert layout_of(network).mask.sum() == norms + head
+
+    def test_last_block_is_the_block_before_the_head_and_the_head(self, model):
+        network = build_network(spec_of(model, trainable="last_block"), TASK)
+        inside = (*LAST_BLOCKS[model], f"{NETWORKS[SPECS[model].network].head}.")
+        expected = {name for name, _ in network.named_parameters() if name.startswith(inside)}
+        assert layout_of(network).trainable == expected - FROZEN.get(model, set())
+        assert len(expected) > len(list(head_of(network, SPECS[model]).parameters()))
 
     def test_what_learns_changes_no_weight_and_no_order(self, model):
         whole = get_parameters(build_network(spec_of(model, trainable="all"), TASK))
@@ -135,6 +174,26 @@ class TestTrainable:
             whole[mask],
             np.concatenate([p.detach().numpy().ravel() for p in head_of(head, SPECS[model]).parameters()]),
         )
+
+
+def test_a_network_without_a_block_before_its_head_has_no_last_block():
+    run = compose_run(["study=heart_disease", "model.trainable=last_block"]).study
+    with pytest.raises(ConfigError, match=r"model\.trainable=last_block.*has no block before its head"):
+        build_network(run.model, run.task)
+    hidden = run.model.model_copy(update={"arguments": {"hidden_channels": (8, 4)}})
+    learning = layout_of(build_network(hidden, run.task)).trainable
+    assert {name.split(".")[0] for name in learning} == {"hidden_1", "output"}
+
+
+def test_what_was_changed_is_told_once(caplog):
+    spec = spec_of("resnet10", arguments={"widen_factor": 0.25})
+    _tell.cache_clear()
+    with caplog.at_level(logging.INFO, "wardround.models"):
+        for seed in range(3):
+            build_network(spec.model_copy(update={"seed": seed}), TASK)
+    (record,) = caplog.records
+    assert "monai.ResNet10" in record.message
+    assert "12 BatchNorm -> GroupNorm" in record.message
 
 
 def test_networks_built_side_by_side_have_their_seeds_weights():
@@ -202,6 +261,10 @@ def test_arguments_that_the_network_does_not_take_are_told(arguments):
         ("resnet18", {"pretrained": "/some/weights.pt"}),
         ("resnet18", {"feed_forward": False}),
         ("torchvision_resnet18", {"weights": "IMAGENET1K_V1"}),
+        ("torchvision_densenet121", {"weights": "IMAGENET1K_V1"}),
+        ("efficientnet", {"pretrained": True}),
+        ("vit", {"classification": False}),
+        ("vit", {"post_activation": "Tanh"}),
     ],
 )
 def test_weights_from_elsewhere_and_networks_without_a_head_are_refused(model, arguments):
@@ -212,16 +275,6 @@ def test_weights_from_elsewhere_and_networks_without_a_head_are_refused(model, a
 def test_a_layer_that_keeps_state_is_refused():
     with pytest.raises(ConfigError, match="running_mean"):
         build_network(with_arguments("small_cnn", norm=("instance", {"track_running_stats": True})), TASK)
-
-
-def test_making_a_network_ready_tells_what_was_changed():
-    network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
-    assert make_dp_ready(network) == [
-        "1 BatchNorm -> GroupNorm",
-        "1 in-place activations -> out of place",
-    ]
-    assert network[1].num_groups == 2
-    assert make_dp_ready(network) == []
 
 
 @pytest.mark.parametrize(
