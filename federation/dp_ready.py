@@ -22,6 +22,10 @@ _LARGEST_GROUPS = 32
 def make_dp_ready(network: nn.Module, shape: tuple[int, ...]) -> list[str]:
     """Change ``network`` in place; returns what was changed, for people.
 
+    Clipping bounds what a patient adds to a sum only if that patient's gradient is known apart from all
+    others. Together with ``check_images_apart`` this sees to it: unit = patient, adjacency = add or remove
+    one patient. Assumption: the network treats other images of this ``shape`` as it treats random ones.
+
     Args:
         network: images ``[n, *shape]`` to scores, or to any nest of tensors.
         shape: of one image.

@@ -2,7 +2,7 @@
 
 A patient's gradient is read at a layer: from what went in and from the gradient of what came out, image by
 image. That is right only where the first dimension of what went in counts images, where the layer is used
-once for an image, and where a rule for its kind is known. Parameters outside a layer cannot be read at all.
+once for an image, and where a rule for its kind is known. Parameters outside a layer have no such place.
 Names of classes would tell some of it of some networks; a run tells it of every network.
 """
 
@@ -103,7 +103,7 @@ def _run(
 
 def _counting(rows: Rows, name: str) -> Any:
     def note(_layer: nn.Module, given: tuple[torch.Tensor, ...], _out: torch.Tensor) -> None:
-        rows.setdefault(name, []).append(len(given[0]))
+        rows.setdefault(name, []).append(len(given[0]) if given else 0)
 
     return note
 

@@ -185,6 +185,14 @@ def test_a_network_without_a_block_before_its_head_has_no_last_block():
     assert {name.split(".")[0] for name in learning} == {"hidden_1", "output"}
 
 
+def test_images_too_small_for_a_network_are_told():
+    task = TASK.model_copy(update={"image_size": (28, 28)})
+    with pytest.raises(
+        ConfigError, match=r"EfficientNetBN .*cannot take images of task\.image_size=\[28, 28\]"
+    ):
+        build_network(SPECS["efficientnet"], task)
+
+
 def test_what_was_changed_is_told_once(caplog):
     spec = spec_of("resnet10", arguments={"widen_factor": 0.25})
     _tell.cache_clear()
