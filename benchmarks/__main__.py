@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import chest_xray, nodule_ct, simulation, sites
+from benchmarks import accounting, chest_xray, nodule_ct, simulation, sites
 from benchmarks.table import publish
 
 BENCHMARKS = {
+    "accounting": accounting.run,
     "chest_xray": chest_xray.run,
     "nodule_ct": nodule_ct.run,
     "simulation": simulation.run,
