@@ -49,11 +49,21 @@ class Policy(Frozen):
 
 
 class SiteConfig(Frozen):
-    """One hospital."""
+    """One hospital.
+
+    Attributes:
+        name: as the study names it.
+        data: where its patients are.
+        policy: what it allows.
+        declared_patients: its public cohort size, the weight of its updates and what its sums are divided by;
+            a constant, never counted for a study. None is for simulations: then the count is rounded, and
+            said to be taken from the data (docs/decisions/0006).
+    """
 
     name: Name
     data: SimulatedData
     policy: Policy
+    declared_patients: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
 
 
 def simulated_site(federation: FederationSpec, template: Mapping[str, Any], name: str) -> SiteConfig:

@@ -38,7 +38,7 @@ from federation.tasks import Cohort
 
 log = logging.getLogger("wardround.custodian")
 
-# Cohort sizes are told in steps of this many patients, so that one patient more or less seldom shows.
+# Without a declared size, cohorts are told in steps of this many patients: one more or less seldom shows.
 _DECLARED_STEP = 10
 
 
@@ -97,7 +97,7 @@ class Custodian:
                 return DescribeReply(
                     site=self._config.name,
                     declared_patients=opened.declared_patients,
-                    description=opened.cohort.description,
+                    description=self._described(opened.cohort),
                 )
             case TrainRequest():
                 return self._train(opened, request)
@@ -108,9 +108,7 @@ class Custodian:
             self._check(study)
             cohort = load_cohort(self._config.data, study.task)
             self._check(study, cohort)
-            declared = max(
-                _DECLARED_STEP, round(cohort.train.patient_count / _DECLARED_STEP) * _DECLARED_STEP
-            )
+            declared = self._declared(cohort)
             self._opened = _Opened(
                 study=study,
                 cohort=cohort,
@@ -126,6 +124,17 @@ class Custodian:
         self._check(study, self._opened.cohort)
         return self._opened
 
+    def _declared(self, cohort: Cohort) -> int:
+        """The public cohort size: the hospital's constant, or in a simulation the count, rounded."""
+        if self._config.declared_patients is not None:
+            return self._config.declared_patients
+        return max(_DECLARED_STEP, round(cohort.train.patient_count / _DECLARED_STEP) * _DECLARED_STEP)
+
+    def _described(self, cohort: Cohort) -> str:
+        if self._config.declared_patients is not None:
+            return cohort.description
+        return f"{cohort.description} (size taken from the data)"
+
     def _check(self, study: Study, cohort: Cohort | None = None) -> None:
         """Ask the policy; without the cohort, only about the study."""
         facts = Facts(
@@ -133,6 +142,7 @@ class Custodian:
             today=datetime.now(UTC).date(),
             patients=None if cohort is None else cohort.train.patient_count,
             classes=None if cohort is None else len(np.unique(cohort.train.targets)),
+            declared=None if cohort is None else self._declared(cohort),
         )
         decision = decide(self._config.policy, study, facts)
         if not decision.allowed:

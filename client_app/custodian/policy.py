@@ -7,6 +7,10 @@ from client_app.site import Policy
 from federation.study import Study
 
 
+# A declared cohort size is a constant, and cohorts grow; further off than this it is a mistake.
+_MOST_OFF = 2
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a decision depends on besides policy and study.
@@ -16,12 +20,14 @@ class Facts:
         today: in UTC.
         patients: training patients; None before the cohort is opened, and then no rule asks about it.
         classes: how many of the study's classes occur among them; None as for ``patients``.
+        declared: the public cohort size; None as for ``patients``.
     """
 
     site: str
     today: date
     patients: int | None
     classes: int | None
+    declared: int | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,22 @@ def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
             "cohort-of-one-class",
             facts.classes is not None and facts.classes < len(study.task.classes),
             f"not every one of the classes {list(study.task.classes)} occurs",
+        ),
+        (
+            "declared-size-off",
+            facts.patients is not None
+            and facts.declared is not None
+            # The least that is ever declared without a setting is one step of ten, whatever the count.
+            and not facts.patients / _MOST_OFF <= facts.declared <= max(10, _MOST_OFF * facts.patients),
+            f"the hospital's declared_patients is off by more than a factor of {_MOST_OFF}; whoever runs the "
+            "hospital sets it anew",
+        ),
+        (
+            # Of the declared size, since an answer that hangs on the exact count would tell one patient more.
+            "delta-too-large-for-cohort",
+            privacy.delta is not None and facts.declared is not None and privacy.delta * facts.declared >= 1,
+            f"δ={privacy.delta} is not below one in the patients that this hospital declares, and would allow "
+            "to give one of them away; lower privacy.delta",
         ),
     )
     for rule, objects, reason in objections:

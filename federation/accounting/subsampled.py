@@ -10,11 +10,15 @@ from collections.abc import Sequence
 
 from opacus.accountants import PRVAccountant
 
+from federation.accounting.renyi import conversion, renyi_cost
 from federation.accounting.spend import Spend
 from federation.errors import PrivacyError
 
 LOWEST_NOISE = 0.2
 _EPSILON_ERROR = 0.01
+# Beyond it PRV's grid grows to gigabytes, and soon past what floating point can hold.
+_HIGHEST_EPSILON = 200
+_ORDERS = (2, 4, 8, 16, 32, 64)
 
 
 def prv_epsilon(history: Sequence[Spend], delta: float) -> float:
@@ -28,6 +32,11 @@ def prv_epsilon(history: Sequence[Spend], delta: float) -> float:
         raise PrivacyError(
             f"noise_multiplier={least:.4g} is below {LOWEST_NOISE}, where the bound is not "
             "reliable; use more noise"
+        )
+    rough = min(renyi_cost(history, order) + conversion(order, delta) for order in _ORDERS)
+    if rough > _HIGHEST_EPSILON:
+        raise PrivacyError(
+            f"no bound below {_HIGHEST_EPSILON} for {_told(history)} at delta={delta}; {_REMEDY}"
         )
     accountant = PRVAccountant()
     accountant.history = [(spend.noise_multiplier, spend.sampling_rate, spend.steps) for spend in history]

@@ -70,7 +70,9 @@ def study(overrides):
 
 def test_a_question_reaches_the_hospitals_custodian_and_its_answer_comes_back(ask, study):
     reply = ask(to_content(DescribeRequest(study=study)), MessageType.QUERY)
-    assert reply == DescribeReply(site="alder", declared_patients=20, description="part 0 of 4")
+    assert reply == DescribeReply(
+        site="alder", declared_patients=20, description="part 0 of 4 (size taken from the data)"
+    )
 
 
 def test_a_model_goes_in_and_an_update_comes_out(ask, study):

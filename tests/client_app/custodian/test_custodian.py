@@ -53,12 +53,32 @@ def steps_charged(custodian, study):
 class TestDescribe:
     def test_tells_a_coarse_cohort_size_and_what_the_data_are(self, make_custodian, study):
         reply = make_custodian().handle(DescribeRequest(study=study))
-        assert reply == DescribeReply(site="alder", declared_patients=20, description="part 0 of 2")
+        assert reply == DescribeReply(
+            site="alder", declared_patients=20, description="part 0 of 2 (size taken from the data)"
+        )
 
     @pytest.mark.parametrize(("patients", "declared"), [(21, 20), (24, 20), (26, 30), (44, 40)])
     def test_cohort_sizes_are_told_in_steps_of_ten(self, patients, declared, make_custodian, make_study):
         study = make_study(task={"options": {"patients": patients}})
         assert make_custodian().handle(DescribeRequest(study=study)).declared_patients == declared
+
+    def test_a_declared_size_is_told_as_it_stands_whatever_the_data(self, make_custodian, make_study):
+        replies = [
+            make_custodian(declared_patients=33).handle(DescribeRequest(study=study))
+            for study in (make_study(task={"options": {"patients": n}}) for n in (24, 25, 34, 35))
+        ]
+        assert {reply.declared_patients for reply in replies} == {33}
+        assert {reply.description for reply in replies} == {"part 0 of 2"}
+
+    def test_updates_are_divided_by_the_declared_size(
+        self, make_custodian, make_study, train, start_of, tmp_path
+    ):
+        study = make_study(training={"steps": 1, "momentum": 0.0})
+        moved = []
+        for declared in (20, 40):
+            custodian = make_custodian(folder=tmp_path / str(declared), declared_patients=declared)
+            moved.append(train(custodian, study).parameters)
+        assert np.allclose(moved[0], 2 * moved[1], rtol=1e-4, atol=1e-6)
 
     def test_a_cohort_is_never_declared_empty(self, make_custodian, make_study):
         study = make_study(task={"options": {"patients": 3}})
@@ -120,6 +140,13 @@ REFUSED = {
     "delta-too-large": {"privacy": {"delta": 2e-4}},
     "cohort-too-small": {"task": {"options": {"patients": 13}}},
     "cohort-of-one-class": {"task": {"options": {"one_class": True}}},
+    "declared-size-off": {"task": {"options": {"patients": 130}}},
+    "delta-too-large-for-cohort": {"privacy": {"delta": 0.04}, "task": {"options": {"patients": 27}}},
+}
+# What the site's own settings must be for a rule to be the one that objects.
+SETTINGS = {
+    "declared-size-off": {"declared_patients": 60},
+    "delta-too-large-for-cohort": {"policy": {"maximum_delta": 0.1, "privacy_modes": ["local"]}},
 }
 
 
@@ -127,7 +154,7 @@ class TestRefusals:
     @pytest.mark.parametrize("rule", REFUSED)
     def test_every_rule_is_asked_before_anything_is_answered(self, rule, make_custodian, make_study, train):
         study = make_study(**REFUSED[rule])
-        custodian = make_custodian(policy={"privacy_modes": ["local"]})
+        custodian = make_custodian(**SETTINGS.get(rule, {"policy": {"privacy_modes": ["local"]}}))
         for reply in (custodian.handle(DescribeRequest(study=study)), train(custodian, study)):
             assert isinstance(reply, RefusalReply)
             assert (reply.site, reply.kind, reply.rule) == ("alder", "refused", rule)

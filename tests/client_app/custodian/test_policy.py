@@ -5,7 +5,7 @@ import pytest
 from client_app.custodian.policy import Facts, decide
 
 TODAY = date(2026, 3, 1)
-GOOD = {"site": "alder", "today": TODAY, "patients": 24, "classes": 2}
+GOOD = {"site": "alder", "today": TODAY, "patients": 24, "classes": 2, "declared": 20}
 
 # Each rule, in the order in which they are asked, with a study and facts that it alone objects to.
 OBJECTIONS = {
@@ -17,6 +17,8 @@ OBJECTIONS = {
     "delta-too-large": ({"privacy": {"delta": 2e-4}}, {}),
     "cohort-too-small": ({}, {"patients": 19}),
     "cohort-of-one-class": ({}, {"classes": 1}),
+    "declared-size-off": ({}, {"declared": 49}),
+    "delta-too-large-for-cohort": ({"privacy": {"delta": 9e-5}}, {"patients": 12_000, "declared": 11_200}),
 }
 
 
@@ -50,7 +52,7 @@ def test_each_rule_objects_by_its_name(rule, ask):
 def test_the_first_rule_that_objects_decides(position, ask):
     rules = list(OBJECTIONS)
     study, facts = {}, {}
-    for rule in rules[position:]:
+    for rule in reversed(rules[position:]):  # so that an earlier rule has the facts it objects to
         for changes, more in zip((study, facts), OBJECTIONS[rule], strict=True):
             for key, value in more.items():
                 changes[key] = changes.get(key, {}) | value if isinstance(value, dict) else value
@@ -77,8 +79,37 @@ def test_reasons_say_what_was_asked_and_what_is_allowed(ask):
 
 
 def test_before_the_cohort_is_known_only_rules_about_the_study_are_asked(ask):
-    unknown = {"patients": None, "classes": None}
+    unknown = {"patients": None, "classes": None, "declared": None}
     assert ask(facts=unknown).allowed
     for rule in list(OBJECTIONS)[:6]:
         study, facts = OBJECTIONS[rule]
         assert ask(study, unknown | facts).rule == rule
+
+
+@pytest.mark.parametrize(
+    ("patients", "declared", "allowed"),
+    [
+        (24, 12, True),
+        (24, 48, True),
+        (24, 11, False),
+        (24, 49, False),
+        (1000, 499, False),
+        (1000, 2001, False),
+    ],
+)
+def test_a_declared_size_may_be_off_by_a_factor_of_two_and_the_count_is_not_told(
+    patients, declared, allowed, ask
+):
+    decision = ask(facts={"patients": patients, "declared": declared})
+    assert decision.allowed == allowed
+    assert str(patients) not in decision.reason
+
+
+def test_delta_is_held_against_the_declared_size_alone(ask):
+    study = {"privacy": {"delta": 1e-4}}
+    assert ask(study, {"patients": 12_000, "declared": 9_999}).allowed
+    decisions = [
+        ask(study, {"patients": patients, "declared": 10_000}) for patients in (9_999, 10_001, 19_999)
+    ]
+    assert {decision.rule for decision in decisions} == {"delta-too-large-for-cohort"}
+    assert len({decision.reason for decision in decisions}) == 1, "one patient more or less is not told"
