@@ -5,18 +5,24 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from federation.unit import at_delta
 from server_app.library import StoredModel
 
 
 def model_table(models: Sequence[StoredModel]) -> Table:
     """A row for each model."""
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("version", "round", "hospitals", "largest ε", "run"):
+    table = Table(box=SIMPLE_HEAD, caption=f"ε is {at_delta(None)}, at that δ.")
+    for name in ("version", "round", "hospitals", "largest ε", "δ", "run"):
         table.add_column(name, overflow="fold")  # whole, since it is copied into the next command
     for model in models:
         manifest = model.manifest
         table.add_row(
-            manifest.version, _stage(model), ", ".join(manifest.participants), _largest(model), model.run.name
+            manifest.version,
+            _stage(model),
+            ", ".join(manifest.participants),
+            _largest(model),
+            "" if manifest.delta is None else f"{manifest.delta:g}",
+            model.run.name,
         )
     return table
 
@@ -36,7 +42,7 @@ def model_facts(model: StoredModel) -> Table:
         "classes": ", ".join(study.task.classes),
         "hospitals": ", ".join(manifest.participants),
         "ε so far": "; ".join(f"{site}: {_shown(spent)}" for site, spent in manifest.epsilon.items()),
-        "δ": "none" if manifest.delta is None else f"{manifest.delta:g}",
+        "that is": "no promise" if manifest.delta is None else at_delta(manifest.delta),
         "SHA-256": manifest.sha256,
         "file": str(model.path),
     }.items():

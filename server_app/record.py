@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from federation.unit import ADJACENCY, UNIT, Adjacency, Unit
+
 
 class Entry(BaseModel):
     """A part of the record; written once, never changed."""
@@ -52,8 +54,8 @@ class PrivacyStatement(Entry):
     noise_multiplier: float | None
     clipping_norm: float | None
     sampling_rate: float
-    unit: Literal["patient"] = "patient"
-    adjacency: Literal["add or remove one patient"] = "add or remove one patient"
+    unit: Unit = UNIT
+    adjacency: Adjacency = ADJACENCY
     secret: Literal["operating system", "simulation seed"]
 
 

@@ -12,9 +12,12 @@ from rich.console import Console
 from federation.config import compose_run, run_folder
 from federation.errors import StorageError, WardroundError
 from federation.overrides import quoted
+from federation.unit import at_delta
 from server_app.model_card import write_model_card
 from server_app.record import Summary
 from server_app.report import write_report
+from server_app.report.numbers import cost
+from server_app.report.text import spent
 from server_app.study_run import refuse_used_folder
 from server_app.trackers import make_tracker
 from simulation.compare import Comparer
@@ -106,10 +109,15 @@ def _simulate(overrides: Sequence[str]) -> None:
 def _result(summary: Summary) -> str:
     """What the released model reaches, in a line."""
     pooled = summary.pooled
+    paid = spent(summary)
+    protection = "no privacy" if paid is None else f"ε = {cost(paid)} {at_delta(summary.privacy.delta)}"
     if pooled is None or pooled.auc is None or pooled.auc_interval is None:
-        return f"released {summary.model_version}; the test patients are of one class, so it has no AUC"
+        return (
+            f"released {summary.model_version}, {protection}; the test patients are of one class, so it has "
+            "no AUC"
+        )
     low, high = pooled.auc_interval
-    return f"released {summary.model_version}: test AUC {pooled.auc:.3f} ({low:.3f}–{high:.3f})"
+    return f"released {summary.model_version}: test AUC {pooled.auc:.3f} ({low:.3f}–{high:.3f}), {protection}"
 
 
 def _leave(folder: Path, display: Display) -> None:

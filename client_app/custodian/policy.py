@@ -6,7 +6,6 @@ from datetime import date
 from client_app.site import Policy
 from federation.study import Study
 
-
 # A declared cohort size is a constant, and cohorts grow; further off than this it is a mistake.
 _MOST_OFF = 2
 
@@ -100,8 +99,8 @@ def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
             # Of the declared size, since an answer that hangs on the exact count would tell one patient more.
             "delta-too-large-for-cohort",
             privacy.delta is not None and facts.declared is not None and privacy.delta * facts.declared >= 1,
-            f"δ={privacy.delta} is not below one in the patients that this hospital declares, and would allow "
-            "to give one of them away; lower privacy.delta",
+            f"δ={privacy.delta} is not below one in the patients that this hospital declares, and would "
+            "allow to give one of them away; lower privacy.delta",
         ),
     )
     for rule, objects, reason in objections:

@@ -1,4 +1,4 @@
-"""A lifetime's cap that holds even where each study is chosen after looking at the results of those before."""
+"""A lifetime's cap that holds even where each study is chosen after looking at what came before."""
 
 import math
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ class RdpFilter:
 
     Guarantee: unit = one patient, adjacency = add or remove one patient. If every spend is asked about before
     it is made, with the patient's whole history, and made only when allowed, then everything that was ever
-    released about the patient is together (``epsilon``, ``delta``)-DP. Studies, their noise, steps and sampling
-    rates, and when to stop may depend on everything released before. Patients may be asked about one by one:
-    one whose budget is used up is left out, and the studies go on with the others.
+    released about the patient is together (``epsilon``, ``delta``)-DP. Studies, their noise, steps and
+    sampling rates, and when to stop may depend on everything released before. Patients may be asked about one
+    by one: one whose budget is used up is left out, and the studies go on with the others.
 
     What is proven (Feldman & Zrnic 2021, "Individual Privacy Accounting via a Rényi Filter"): at *one* order
     α fixed beforehand, spends that never sum to more than a budget ρ fixed beforehand are together
-    (α, ρ)-RDP. So α and ρ here depend on ``epsilon`` and ``delta`` alone. It is not proven that one may allow a
-    spend as long as *some* of several orders has budget left at the same δ: which one that is depends on what
-    was released. ``epsilon_of`` is no such filter either: there, all spends must be settled beforehand.
+    (α, ρ)-RDP. So α and ρ here depend on ``epsilon`` and ``delta`` alone. That proof does not cover allowing
+    a spend as long as *some* of several orders has budget left at the same δ: which one that is depends on
+    what was released. ``epsilon_of`` is no filter either: its spends must all be settled beforehand.
 
     Attributes:
         epsilon: the most that a patient's data may ever cost.

@@ -9,11 +9,11 @@ from federation.accounting.subsampled import prv_epsilon
 
 
 def epsilon_of(history: Sequence[Spend], delta: float) -> float:
-    """The smallest ε known to hold at ``delta`` for everything that ``history`` released; 0 if that is nothing.
+    """The smallest ε known to hold at ``delta`` for all that ``history`` released; 0 if that is nothing.
 
-    Guarantee: unit = one patient, adjacency = add or remove one patient, Poisson sampling, as for the package.
-    Assumption beyond: which studies run, and with what noise, was settled before the first of them. Where later
-    studies are chosen after looking at earlier models, ``RdpFilter`` is what holds.
+    Guarantee: unit = one patient, adjacency = add or remove one patient, Poisson sampling, as for the
+    package. Assumption beyond: which studies run, and with what noise, was settled before the first of them.
+    Where later studies are chosen after looking at earlier models, ``RdpFilter`` is what holds.
 
     Exact where every q is 1, else PRV's upper bound. Equal mechanisms are merged first. Those that remain
     distinct cost PRV a grid each: about 0.1 s for a few, 29 s for 60 of them.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from federation.unit import at_delta
 from server_app.record import Measurement, PrivacyStatement, Summary
 from server_app.report.numbers import DASH, apart, cost, count, duration, interval, score, span
 from server_app.report.reading import Run
@@ -212,9 +213,8 @@ def _epsilon_fact(summary: Summary) -> tuple[str, str]:
     if summary.privacy.mode == "none":
         return "∞", "no protection"
     paid = spent(summary)
-    return cost(
-        promised(summary)
-    ), f"really spent: {cost(paid)}" if paid is not None else "spent: not recorded"
+    really = f"really spent: {cost(paid)}" if paid is not None else "spent: not recorded"
+    return cost(promised(summary)), f"{really}; {at_delta(summary.privacy.delta)}"
 
 
 def _minute(started: str) -> str:

@@ -16,6 +16,7 @@ class JobRecord(Entry):
         reason: why it failed.
         began: seconds after the sweep's beginning.
         epsilon: what each patient is promised; None without privacy.
+        delta: what ``epsilon`` holds at.
         seed: the one that its noise follows from.
         hospitals: how many take part.
         measured: the released model on all hospitals' test patients.
@@ -29,6 +30,7 @@ class JobRecord(Entry):
     began: float | None = None
     seconds: float | None = None
     epsilon: float | None
+    delta: float | None = None
     seed: int | None
     hospitals: int
     measured: Measurement | None = None

@@ -188,6 +188,7 @@ def _planned(job: Job) -> JobRecord:
         settings=dict(job.settings),
         overrides=job.overrides,
         epsilon=job.run.study.privacy.epsilon,
+        delta=job.run.study.privacy.delta,
         seed=job.run.options.seed,
         hospitals=len(job.run.federation.sites),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from federation.unit import at_delta
 from server_app.report.numbers import apart, cost, count, duration, interval, score, span
 from server_app.report.text import Fact, Note
 from simulation.sweep.figures import Point, Series, averaged, epsilon_varies
@@ -51,10 +52,17 @@ def facts(record: SweepRecord) -> list[Fact]:
     return [
         Fact("runs", f"{done:,}", "as planned" if done == len(record.jobs) else f"of {len(record.jobs):,}"),
         Fact("test AUC", span(aucs) if aucs else score(None), "lowest and highest" if len(aucs) > 1 else ""),
-        Fact("ε per patient", "–".join(epsilons), f"{without} without privacy" if without else "in each run"),
+        Fact("ε per patient", "–".join(epsilons), _what_epsilon_is(record, without)),
         Fact("hospitals", _counts(record), "simulated"),
         Fact("time", duration(record.seconds), f"{record.at_once} at once"),
     ]
+
+
+def _what_epsilon_is(record: SweepRecord, without: int) -> str:
+    deltas = sorted({job.delta for job in record.jobs if job.delta is not None}, reverse=True)
+    # Of several δ the largest: it is what all of the runs keep.
+    held = f"{at_delta(deltas[0] if deltas else None)}{' or less' if len(deltas) > 1 else ''}"
+    return f"{held}; {without} without privacy" if without else held
 
 
 def _counts(record: SweepRecord) -> str:

@@ -159,6 +159,9 @@ def test_the_strip_gives_promise_and_cost(summary, rounds):
         "hospitals": ("4", "1 absence"),
         "rounds": ("3", "as planned"),
         "test AUC": ("0.94", "95 % interval 0.91–0.97"),
-        "ε per patient": ("8", "really spent: 7.99"),
+        "ε per patient": (
+            "8",
+            "really spent: 7.99; per patient (add or remove one patient) at δ = 1e-05",
+        ),
         "time": ("3 min 20 s", "started 2026-03-02 09:14"),
     }
