@@ -196,8 +196,9 @@ def test_without_a_terminal_progress_is_plain_lines(compared):
     said = compared.out.splitlines()
     assert said[0].startswith("Malignancy of CT lung nodules: study ")
     for line in (
-        r"  alder +about 30 patients, noise 0",
+        r"  alder +about 30 patients, noise 0.* \(size taken from the data\)$",
         r"round 1/2  ε so far \d\.\d\d  AUC 0\.\d{3}  .* alder,",
+        r"released .*: test AUC .*, ε = \d\S* per patient \(add or remove one patient\) at δ = 1e-05$",
     ):
         assert any(re.match(line, one) for one in said), line
     assert said[-1] == str(compared.folder)
