@@ -175,6 +175,22 @@ class StrategySpec(Frozen):
         return self
 
 
+class AugmentationSpec(Frozen):
+    """How images are moved before a site learns from them; see ``client_app.training.augmentation``.
+
+    Attributes:
+        views: copies of each image, each moved in its own way; averaged before a patient is clipped.
+        rotation: the largest angle, in degrees.
+        shift: the largest shift along each axis, as a share of the image's side.
+        mirror: whether left and right may change places, which no study of a heart's side should allow.
+    """
+
+    views: Annotated[int, Field(ge=1, le=64)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    mirror: bool
+
+
 class TrainingSpec(Frozen):
     """What a site does in one round.
 
@@ -184,6 +200,9 @@ class TrainingSpec(Frozen):
         learning_rate: of the site's steps.
         momentum: of sgd; adam uses its usual betas.
         class_weights: public weights of the classes in the loss.
+        patient_images: ``one`` draws one of a patient's images for each step; left out, all are averaged.
+            Either way a patient counts once, and costs the same.
+        augmentation: left out, images stay as they are.
     """
 
     steps: Annotated[int, Field(ge=1, le=100_000)]
@@ -191,6 +210,8 @@ class TrainingSpec(Frozen):
     learning_rate: Moderate
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: tuple[Moderate, ...] | None = None
+    patient_images: Literal["one"] | None = None
+    augmentation: AugmentationSpec | None = None
 
 
 class Study(Frozen):
@@ -199,6 +220,8 @@ class Study(Frozen):
     Attributes:
         rounds: how often sites train and the coordinator aggregates.
         tail: the released model is the average of this share of the last rounds' models.
+        moving_average: given, the released model is instead the moving average over all rounds' models that
+            keeps this share of itself each round.
         quorum: a round with fewer valid updates ends the run.
         expires: the last day on which hospitals may train for this study.
         start_from: the version of a model that the coordinator has, to start from instead of ``pretraining``.
@@ -218,6 +241,7 @@ class Study(Frozen):
     training: TrainingSpec
     rounds: Annotated[int, Field(ge=1, le=100_000)]
     tail: Fraction = 0.5
+    moving_average: Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1)]
     participants: Annotated[tuple[Name, ...], Field(min_length=1)]
 
@@ -229,6 +253,8 @@ class Study(Frozen):
             raise ValueError(
                 f"quorum={self.quorum} can never be met by {len(self.participants)} participants; lower it"
             )
+        if self.training.augmentation is not None and not self.task.image_size:
+            raise ValueError(f"training.augmentation moves images, and task {self.task.name} has none")
         weights = self.training.class_weights
         if weights is not None and len(weights) != len(self.task.classes):
             raise ValueError(

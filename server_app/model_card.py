@@ -17,7 +17,7 @@ _CARD = """\
 | network | {network}, trained: {trainable}; {channels} channel(s), {size} pixels |
 | classes | {classes} |
 | start | {start} |
-| training | {rounds} rounds of {steps} steps, {strategy}; the average of the last {tail} rounds' models |
+| training | {rounds} rounds of {steps} steps, {strategy}; {average} |
 | hospitals | {hospitals} |
 
 ## Privacy
@@ -63,7 +63,7 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
         rounds=study.rounds,
         steps=study.training.steps,
         strategy=study.strategy.name,
-        tail=study.tail_rounds,
+        average=_average(study),
         hospitals="; ".join(
             f"{name}: {site.patients} patients, {site.rounds} rounds" for name, site in summary.sites.items()
         ),
@@ -71,6 +71,12 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
         results=_results(summary),
     )
     write_whole(folder / "model_card.md", card.encode())
+
+
+def _average(study: Study) -> str:
+    if study.moving_average is not None:
+        return f"the moving average of all rounds' models that keeps {study.moving_average:g} of itself"
+    return f"the average of the last {study.tail_rounds} rounds' models"
 
 
 def _start(study: Study) -> str:

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from flwr.serverapp import Grid
-from numpy.typing import NDArray
 
 from federation.config import Begun, RunConfig, read_begun
 from federation.errors import ConfigError, WardroundError
@@ -16,6 +14,7 @@ from federation.files import append_line, locked, write_whole
 from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from federation.promise import epsilon_after
+from server_app.averaging import Average, average_of
 from server_app.checkpoint import Checkpoint, go_back
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
@@ -110,10 +109,10 @@ class StudyRun:
         for listener in self._listeners:
             listener.started(study, self._folder, self._membership, parameters)
         rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline)
-        tail = Tail(study.rounds - study.tail_rounds + 1)
+        average = average_of(study)
         done = 0
         if self._checkpoint is not None:
-            done, parameters = self._go_on(self._checkpoint, rounds.optimizer, tail)
+            done, parameters = self._go_on(self._checkpoint, rounds.optimizer, average)
         for round_number in range(done + 1, study.rounds + 1):
             begun = time.monotonic()
             # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
@@ -121,22 +120,22 @@ class StudyRun:
                 self._steps[name] = self._steps.get(name, 0) + study.training.steps
             result = rounds.run(round_number, parameters)
             parameters = result.parameters
-            tail.add(round_number, parameters)
+            average.add(round_number, parameters)
             self._record_round(round_number, result, time.monotonic() - begun)
             self._remember(round_number, rounds.optimizer)
-        self._released = tail.average()
+        self._released = average.value
         self._keep(self._released, None)
 
     def _go_on(
-        self, checkpoint: Checkpoint, optimizer: ServerOptimizer, tail: "Tail"
+        self, checkpoint: Checkpoint, optimizer: ServerOptimizer, average: Average
     ) -> tuple[int, Parameters]:
         """Take up where the run was broken off; returns the last round that is done, and its model."""
         optimizer.restore(checkpoint.strategy)
         self._steps, self._rounds_of = dict(checkpoint.steps), dict(checkpoint.rounds_of)
         self._version, self._seconds_before = checkpoint.version, checkpoint.seconds
         for round_number in range(1, checkpoint.round + 1):
-            if tail.counts(round_number):
-                tail.add(round_number, self._registry.read(round_number))
+            if average.counts(round_number):
+                average.add(round_number, self._registry.read(round_number))
         return checkpoint.round, self._registry.read(checkpoint.round)
 
     def _remember(self, round_number: int, optimizer: ServerOptimizer) -> None:
@@ -237,31 +236,3 @@ def refuse_used_folder(folder: Path) -> None:
     """
     if (folder / "study.json").exists():
         raise ConfigError(f"run_dir={folder} already holds a run; choose another folder")
-
-
-class Tail:
-    """The average of the last rounds' models; it is released, so that nothing is chosen on anybody's scores.
-
-    Args:
-        first: the first round that counts.
-    """
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-        self._sum: NDArray[np.float64] = np.zeros(1)
-        self._count = 0
-
-    def counts(self, round_number: int) -> bool:
-        """Whether the round is late enough."""
-        return round_number >= self._first
-
-    def add(self, round_number: int, parameters: Parameters) -> None:
-        """Take a round's model into the average, if it is late enough."""
-        if not self.counts(round_number):
-            return
-        self._sum = self._sum + parameters
-        self._count += 1
-
-    def average(self) -> Parameters:
-        """The average, float32 ``[all]``."""
-        return np.asarray(self._sum / self._count, dtype=np.float32)

@@ -53,6 +53,13 @@ class Patients:
         other.images = images
         return other
 
+    def one_image_each(self, stream: Stream) -> "Patients":
+        """The same patients, each with one of their images, drawn from ``stream``."""
+        picked = np.minimum(stream.uniform(len(self)) * self._counts, self._counts - 1).astype(np.int64)
+        other = copy(self)
+        other._starts, other._counts = self._starts + picked, np.ones_like(self._counts)
+        return other
+
     def batches(self, chosen: NDArray[np.int64], most_images: int) -> Iterator[Batch]:
         """The ``chosen`` patients in batches of whole patients.
 
@@ -77,8 +84,10 @@ class Patients:
 
     def _index(self, chosen: NDArray[np.int64], counts: NDArray[np.int64]) -> slice | NDArray[np.int64]:
         """Where the images of ``chosen`` lie; of neighbours they lie together, and need not be copied."""
-        if np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen))):
-            return slice(int(self._starts[chosen[0]]), int(self._starts[chosen[-1]] + counts[-1]))
+        start, stop = int(self._starts[chosen[0]]), int(self._starts[chosen[-1]] + counts[-1])
+        neighbours = np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen)))
+        if neighbours and stop - start == counts.sum():
+            return slice(start, stop)
         return np.concatenate(
             [np.arange(self._starts[p], self._starts[p] + n) for p, n in zip(chosen, counts, strict=True)]
         )

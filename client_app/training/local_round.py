@@ -9,12 +9,16 @@ one patient, as ``federation.accounting`` composes (noise multiplier, sampling r
 two releases share a (round, step) of one study under one secret; the custodian burns round numbers for that.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from client_app.training.batches import Patients, sample_patients
+from client_app.training.augmentation import augmented
+from client_app.training.batches import Batch, Patients, sample_patients
 from client_app.training.gradients import PatientGradients
 from client_app.training.noise import add_noise
 from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
@@ -61,7 +65,9 @@ class LocalTraining:
         self._secret = secret
         self._noise = noise_multiplier(study)
         self._mask = layout_of(network).mask
-        trained = head_of(network, study.model) if study.model.trainable == "head" else network
+        # Where only the head learns, what it sees of an image that does not move need be computed only once.
+        self._only_head = study.model.trainable == "head" and study.training.augmentation is None
+        trained = head_of(network, study.model) if self._only_head else network
         self._gradients = PatientGradients(trained, study.privacy.clipping_norm, study.training.class_weights)
 
     @property
@@ -84,8 +90,8 @@ class LocalTraining:
         return LocalRound(update=update, optimizer_state=pack_state(optimizer))
 
     def _what_is_trained_on(self) -> Patients:
-        """The images; where only the head learns, what it sees of them, since the rest stands still."""
-        if self._study.model.trainable != "head":
+        """The images, or what the head sees of them."""
+        if not self._only_head:
             return self._patients
         return self._patients.seen_as(head_inputs(self._network, self._study.model, self._patients.images))
 
@@ -97,13 +103,26 @@ class LocalTraining:
     ) -> None:
         rate = self._study.privacy.sampling_rate
         chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
-        totals = self._gradients.total(self._seen.batches(chosen, self._gradients.images_at_once))
+        totals = self._gradients.total(self._batches(chosen, address))
         sums = self._with_noise(totals, address)
         pull = self._study.strategy.proximal or 0.0
         for p, total, start in zip(self._gradients.parameters, sums, anchor, strict=True):
             p.grad = (total / self._expected).to(p.dtype) + pull * (p.detach() - start)
         optimizer.step()
         optimizer.zero_grad()
+
+    def _batches(self, chosen: NDArray[np.int64], address: tuple[str, int, int]) -> Iterator[Batch]:
+        """What a step learns from: the chosen patients' images, as the study wants them shown."""
+        training, seen = self._study.training, self._seen
+        if training.patient_images == "one":
+            seen = seen.one_image_each(Stream(self._secret, *address, "images"))
+        if training.augmentation is None:
+            yield from seen.batches(chosen, self._gradients.images_at_once)
+            return
+        moves = Stream(self._secret, *address, "moves")
+        at_once = max(1, self._gradients.images_at_once // training.augmentation.views)
+        for batch in seen.batches(chosen, at_once):
+            yield augmented(batch, training.augmentation, moves)
 
     def _with_noise(self, totals: list[torch.Tensor], address: tuple[str, int, int]) -> list[torch.Tensor]:
         clipping_norm = self._study.privacy.clipping_norm

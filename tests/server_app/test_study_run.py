@@ -13,7 +13,7 @@ from server_app.initial_model import initial_model
 from server_app.listeners import Listener, current_listeners, listening
 from server_app.plain_log import PlainLog
 from server_app.registry import Registry
-from server_app.study_run import StudyRun, Tail
+from server_app.study_run import StudyRun
 from simulation.engine import run_inline
 
 SITES = ("alder", "birch", "cedar", "dogwood")
@@ -181,15 +181,6 @@ def test_a_listener_changes_nothing_of_the_run(done, tmp_path):
     real_run(again, "rounds=3", listeners=[Told(), PlainLog()])
     for file in (folder / "models").glob("*.safetensors"):
         assert (again / "models" / file.name).read_bytes() == file.read_bytes()
-
-
-@pytest.mark.parametrize("first", [1, 2, 7, 10])
-def test_the_tail_is_the_mean_of_the_models_from_its_first_round_on(first):
-    tail = Tail(first)
-    for number in range(1, 11):
-        tail.add(number, np.array([number], dtype=np.float32))
-    assert tail.average() == pytest.approx([(first + 10) / 2])
-    assert tail.average().dtype == np.float32
 
 
 def test_a_hospital_that_refuses_the_promise_stays_out_by_its_rule_and_the_run_goes_on(tmp_path):

@@ -69,3 +69,24 @@ def test_each_patient_is_sampled_independently_with_the_sampling_rate(rate):
 def test_a_sample_may_be_empty_and_with_rate_1_it_is_everybody():
     assert any(len(sample_patients(Stream(SECRET, step), 5, 0.05)) == 0 for step in range(20))
     assert sample_patients(Stream(SECRET, 0), 5, 1.0).tolist() == [0, 1, 2, 3, 4]
+
+
+@given(images_of=st.lists(st.integers(1, 12), min_size=1, max_size=15))
+def test_one_image_each_leaves_every_patient_one_of_their_own(images_of):
+    patients = cohort(images_of)
+    one = patients.one_image_each(Stream(SECRET, "images"))
+    (batch,) = one.batches(np.arange(len(images_of)), 1000)
+    assert batch.images[:, 0].tolist() == list(range(len(images_of)))
+    assert batch.rows.tolist() == list(range(len(images_of)))
+    (whole,) = patients.batches(np.arange(len(images_of)), 1000)
+    assert len(whole.images) == sum(images_of), "the patients themselves stay as they are"
+
+
+def test_each_image_of_a_patient_is_drawn_as_often_as_the_others():
+    numbers = np.arange(3, dtype=np.float32)[:, None]
+    patients = Patients(Examples(numbers, np.zeros(3, np.int64), np.zeros(3, np.int64), covariates={}))
+    drawn = [
+        int(next(patients.one_image_each(Stream(SECRET, "images", n)).batches(np.array([0]), 9)).images[0, 0])
+        for n in range(900)
+    ]
+    assert all(binomtest(drawn.count(image), 900, 1 / 3).pvalue > 1e-4 for image in range(3))

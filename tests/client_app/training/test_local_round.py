@@ -284,3 +284,27 @@ class TestRound:
     def test_of_a_promise_that_cannot_be_kept_is_never_begun(self, make_study, make_training):
         with pytest.raises(PrivacyError):
             make_training(make_study(privacy={"epsilon": 1e-4}, rounds=10**5))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"patient_images": "one"},
+        {"augmentation": {"views": 3, "rotation": 10.0, "shift": 0.05, "mirror": True}},
+        {
+            "patient_images": "one",
+            "augmentation": {"views": 2, "rotation": 10.0, "shift": 0.05, "mirror": False},
+        },
+    ],
+)
+def test_however_patients_are_shown_a_round_repeats_and_teaches_something_else(
+    make_study, make_training, start_of, shown
+):
+    def update(**training):
+        # Nothing is drawn but how patients are shown.
+        privacy = {**WITHOUT_PRIVACY["privacy"], "sampling_rate": 1.0}
+        study = make_study(training={**ONE_STEP, **training}, privacy=privacy)
+        return make_training(study).run(1, start_of(study), None).update
+
+    assert np.array_equal(update(**shown), update(**shown))
+    assert not np.allclose(update(**shown), update(), atol=1e-3)
