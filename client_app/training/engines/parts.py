@@ -1,0 +1,104 @@
+"""A trainable parameter's share of patients' gradients, as numbers or as the factors that they are products of.
+
+A weight's gradient from one image is a product, ``sum over positions t of g_t x_t'``. Its squared norm is
+``sum over t, s of (x_t . x_s)(g_t . g_s)``, so that where positions are few the product never need be formed
+patient by patient (Goodfellow 2015, 1510.01799; Bu et al. 2022, 2205.10683).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from client_app.training.batches import Batch
+from client_app.training.engines.engine import by_patient, squared_norms, weighted_sum, without_refused
+
+
+class Part(Protocol):
+    """What one batch's patients give to one parameter."""
+
+    def squares(self) -> torch.Tensor:
+        """The squared norms ``[patients]`` of their gradients of this parameter."""
+
+    def weighted(self, factors: torch.Tensor) -> torch.Tensor:
+        """The sum of their gradients times ``factors`` ``[patients]``, shaped as the parameter."""
+
+
+class Numbers:
+    """Gradients that were computed, image by image ``[images, ...]``."""
+
+    def __init__(self, per_image: torch.Tensor, batch: Batch) -> None:
+        self._per_patient = by_patient(per_image, batch)
+
+    def squares(self) -> torch.Tensor:
+        """See ``Part``."""
+        return squared_norms(self._per_patient)
+
+    def weighted(self, factors: torch.Tensor) -> torch.Tensor:
+        """See ``Part``."""
+        return weighted_sum(self._per_patient, factors)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A weight's gradients as products.
+
+    Attributes:
+        x: the layer's input ``[images, ...]``.
+        g: the gradient of its output ``[images, ...]``.
+        columns: gives both as columns, ``[images, inputs, positions]`` and ``[images, outputs, positions]``.
+        weight_gradient: x and g to the gradient summed over images.
+        batch: whose images they are.
+    """
+
+    x: torch.Tensor
+    g: torch.Tensor
+    columns: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    weight_gradient: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    batch: Batch
+
+    def squares(self) -> torch.Tensor:
+        """See ``Part``; all images of a patient together, since its gradient is their sum."""
+        x, g = self.columns(self.x, self.g)
+        squares = torch.zeros(self.batch.patients, dtype=x.dtype)
+        for patients, images in _of_equal_count(self.batch):
+            squares[patients] = _squares_of_products(_together(x, images), _together(g, images))
+        return squares
+
+    def weighted(self, factors: torch.Tensor) -> torch.Tensor:
+        """See ``Part``."""
+        of_images = factors[self.batch.rows]
+        scaled = without_refused(self.g, of_images) * of_images.view(-1, *[1] * (self.g.dim() - 1))
+        return self.weight_gradient(without_refused(self.x, of_images), scaled)
+
+
+def most_images(batch: Batch) -> int:
+    """How many images the patient with the most has."""
+    return int(torch.bincount(batch.rows, minlength=1).max())
+
+
+def _of_equal_count(batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Patients ``[p]`` with equally many images, and which those are, ``[p, images of each]``."""
+    counts = torch.bincount(batch.rows, minlength=batch.patients)
+    order = torch.argsort(batch.rows, stable=True)
+    starts = counts.cumsum(0) - counts
+    for count in counts.unique().tolist():
+        patients = torch.nonzero(counts == count).flatten()
+        if count:
+            yield patients, order[starts[patients][:, None] + torch.arange(count)]
+
+
+def _together(columns: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """``[images, d, positions]`` to ``[p, d, positions of all images of one]``."""
+    if images.shape[1] == 1 and len(images) == len(columns):
+        return columns
+    return columns[images].transpose(1, 2).flatten(2)
+
+
+def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Squared norms ``[p]`` of ``g x'``, for x ``[p, inputs, positions]`` and g ``[p, outputs, positions]``."""
+    if x.shape[2] == 1:
+        return squared_norms(x) * squared_norms(g)
+    grams = torch.bmm(x.transpose(1, 2), x) * torch.bmm(g.transpose(1, 2), g)
+    return grams.flatten(1).sum(1).clamp(min=0.0)
