@@ -97,6 +97,7 @@ class _Book:
     def __init__(self, layers: _Layers) -> None:
         self._names = layers
         self._versions: list[tuple[int, int]] = []
+        self._seen: set[nn.Module] = set()
         self.layers: list[nn.Module] = []
         self.inputs: list[torch.Tensor] = []
         self.outputs: list[torch.Tensor] = []
@@ -127,13 +128,14 @@ class _Book:
                 )
 
     def _write(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if layer in self.layers:
+        if layer in self._seen:
             raise PrivacyError(f"{self._names[layer]} runs twice in one forward; books are kept of one run")
         if not inputs:
             raise PrivacyError(f"{self._names[layer]} is given its input by name; books are kept by position")
         # Only the first layers' outputs need to be told: nothing before them requires a gradient.
         if not output.requires_grad:
             output.requires_grad_()
+        self._seen.add(layer)
         self.layers.append(layer)
         self.inputs.append(inputs[0].detach())
         self.outputs.append(output)

@@ -12,15 +12,16 @@ from torch.nn import functional, grad
 
 Way = Literal["gram", "columns", "grouped", "each"]
 
-# Nanoseconds on one core, fitted to oneDNN on an AVX-512 machine; only their proportions matter.
-_PER_PRODUCT = 1 / 40  # of one convolution's multiplications
-_PER_PRODUCT_FEW_CHANNELS = 1 / 12  # the same, where grouped convolutions cannot fill a vector
-_PER_PRODUCT_BATCHED = 1 / 28  # of batched matrix products
-_PER_COPY = 1.0  # a number of the unfolded input
-_PER_NUMBER = 1.5  # of a patient's gradient: written, squared, summed
-_PER_GROUPED_WEIGHT, _PER_GROUPED_WEIGHT_OUT_OF_CACHE = 1.0, 4.0
-_PER_CALL = 25_000.0
-_CACHE = 2**18
+# Nanoseconds on one core, fitted to oneDNN on a machine with AVX-512; only their proportions matter.
+_PER_PRODUCT = 1 / 40  # of a convolution, where it has the channels to fill vectors
+_VECTOR = 8
+_PER_PRODUCT_OF_MATRICES = 1 / 36
+_PER_COPY, _PER_ROW = 0.2, 5.0  # of the unfolded input: a number, and each row that numbers lie together in
+_PER_NUMBER, _PER_NUMBER_FAR = 0.3, 2.2  # of an image's gradient: written, squared, summed
+_PER_GROUPED, _PER_GROUPED_FAR = 0.3, 4.0  # its reordering in a grouped convolution
+_PER_SINGLE = 0.3  # its reordering in a convolution of its own
+_PER_CALL, _PER_GRAM = 40_000.0, 80_000.0  # of a convolution for each image; of a batch's Gram matrices
+_NEAR = 2**21  # numbers that stay in the cache
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,28 @@ class Convolution:
     groups: int
     transposed: bool
 
-    def way(self, x: torch.Tensor, g: torch.Tensor, images: int) -> Way:
-        """The cheapest way for patients with up to so many ``images``."""
+    def way(self, x: torch.Tensor, g: torch.Tensor, most_images: int) -> Way:
+        """The cheapest way where no patient has more than ``most_images`` of these images."""
         x, g = self._in_place(x, g)
-        positions = math.prod(g.shape[2:])
-        outputs, weights = self.shape[0], math.prod(self.shape)
-        inputs = weights // outputs
+        positions, count = math.prod(g.shape[2:]), len(x)
+        weights = math.prod(self.shape)
+        inputs = self._inputs
+        near = count * weights <= _NEAR
+        filled = min(self.shape[0], _VECTOR) * min(self.shape[1], _VECTOR) / _VECTOR**2
         products = positions * weights
-        few = self.shape[1] < 8
-        cached = weights <= _CACHE
-        numbers = weights * _PER_NUMBER
-        copies = 0.0 if self._pointwise else inputs * positions * _PER_COPY
+        numbers = weights * (_PER_NUMBER if near else _PER_NUMBER_FAR)
+        alone = products * _PER_PRODUCT / filled + numbers
         cost: dict[Way, float] = {
-            "grouped": products * (_PER_PRODUCT_FEW_CHANNELS if few else _PER_PRODUCT)
-            + weights * (_PER_GROUPED_WEIGHT if cached else _PER_GROUPED_WEIGHT_OUT_OF_CACHE)
-            + numbers,
-            "each": products * _PER_PRODUCT + _PER_CALL + numbers,
+            "grouped": alone + weights * (_PER_GROUPED if near else _PER_GROUPED_FAR),
+            "each": alone + weights * _PER_SINGLE + _PER_CALL,
         }
         if self.groups == 1:
-            cost["columns"] = copies + products * _PER_PRODUCT_BATCHED + numbers
-            grams = images * positions**2 * (inputs + outputs)
-            cost["gram"] = copies + grams * _PER_PRODUCT_BATCHED + products * _PER_PRODUCT
+            copied = 0.0 if self._pointwise else inputs * positions
+            across = copied * (_PER_COPY + _PER_ROW / g.shape[-1])
+            along = copied * (_PER_COPY + _PER_ROW / self.shape[1])
+            grams = most_images * positions**2 * (inputs + self.shape[0]) * _PER_PRODUCT_OF_MATRICES
+            cost["columns"] = across + products * _PER_PRODUCT_OF_MATRICES + numbers
+            cost["gram"] = along + grams + products * _PER_PRODUCT + _PER_GRAM / count
         return min(cost, key=lambda way: cost[way])
 
     def per_image(self, x: torch.Tensor, g: torch.Tensor, way: Way) -> torch.Tensor:
@@ -72,8 +74,9 @@ class Convolution:
         if way == "each":
             return torch.stack([self.summed(x[i : i + 1], g[i : i + 1]) for i in range(count)])
         if way == "columns":
-            inputs, outputs = self.columns(x, g)
-            return torch.bmm(outputs, inputs.transpose(1, 2)).view(count, *self.shape)
+            inputs, outputs = self._in_place(x, g)
+            columns = self._columns(inputs, outputs)
+            return torch.bmm(outputs.flatten(2), columns.transpose(1, 2)).view(count, *self.shape)
         # Images as groups of one convolution: no image then meets another's channels.
         x, g = self._in_place(x, g)
         together = self._gradient(
@@ -88,27 +91,42 @@ class Convolution:
         """The weight's gradient, summed over images as plain training has it."""
         return self._gradient(*self._in_place(x, g), self.shape, self.groups)
 
-    def columns(self, x: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each output position multiplies, ``[images, inputs, positions]``, and g ``[images, outputs, positions]``.
+    def rows(self, x: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What each output position multiplies, ``[images, positions, inputs]``, and g as such rows.
 
-        Only for one group of channels.
+        The inputs come in another order than in the weight. Only for one group of channels.
         """
         x, g = self._in_place(x, g)
         if self._pointwise:
-            return x.flatten(2), g.flatten(2)
-        around = [p for pad in reversed(self.padding) for p in (pad, pad)]
-        padded = functional.pad(x, around) if any(around) else x.contiguous()
+            return x.flatten(2).transpose(1, 2), g.flatten(2).transpose(1, 2)
+        # Channels last, so that what is copied lies together where images are small and channels many.
+        windows = self._windows(self._padded(x).movedim(1, -1).contiguous().movedim(-1, 1), g)
+        over = range(2 + len(self.stride), 2 + 2 * len(self.stride))
+        rows = windows.permute(0, *over, *range(2, over[0]), 1)
+        return rows.reshape(len(x), -1, self._inputs), g.flatten(2).transpose(1, 2)
+
+    def _columns(self, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """What each output position multiplies, ``[images, inputs, positions]``."""
+        if self._pointwise:
+            return x.flatten(2)
+        return self._windows(self._padded(x).contiguous(), g).reshape(len(x), self._inputs, -1)
+
+    def _padded(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.pad(x, [p for pad in reversed(self.padding) for p in (pad, pad)])
+
+    def _windows(self, padded: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        """A view ``[images, channels, *kernel, *positions]`` of padded inputs."""
         images, channels, *steps = padded.stride()
-        windows = padded.as_strided(
-            (*x.shape[:2], *self.shape[2:], *g.shape[2:]),
-            (
-                images,
-                channels,
-                *(step * d for step, d in zip(steps, self.dilation, strict=True)),
-                *(step * s for step, s in zip(steps, self.stride, strict=True)),
-            ),
+        along_kernel = (step * d for step, d in zip(steps, self.dilation, strict=True))
+        along_positions = (step * s for step, s in zip(steps, self.stride, strict=True))
+        return padded.as_strided(
+            (*padded.shape[:2], *self.shape[2:], *g.shape[2:]),
+            (images, channels, *along_kernel, *along_positions),
         )
-        return windows.reshape(len(x), self.shape[1] * math.prod(self.shape[2:]), -1), g.flatten(2)
+
+    @property
+    def _inputs(self) -> int:
+        return math.prod(self.shape[1:])
 
     @property
     def _pointwise(self) -> bool:

@@ -53,7 +53,7 @@ def _linear(layer: nn.Linear, x: torch.Tensor, g: torch.Tensor, batch: Batch) ->
     positions, images = math.prod(x.shape[1:-1]), most_images(batch)
     outputs, inputs = layer.weight.shape
     if images * positions * (inputs + outputs) <= 2 * inputs * outputs:
-        yield layer.weight, Product(x, g, _token_columns, _token_gradient, batch)
+        yield layer.weight, Product(x, g, _token_rows, _token_gradient, batch)
     else:
         per_image = torch.bmm(_tokens(g).transpose(1, 2), _tokens(x))
         yield layer.weight, Numbers(per_image, batch)
@@ -64,8 +64,8 @@ def _tokens(values: torch.Tensor) -> torch.Tensor:
     return values.reshape(len(values), -1, values.shape[-1])
 
 
-def _token_columns(x: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return _tokens(x).transpose(1, 2), _tokens(g).transpose(1, 2)
+def _token_rows(x: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return _tokens(x), _tokens(g)
 
 
 def _token_gradient(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
@@ -87,7 +87,7 @@ def _convolution(layer: Any, x: torch.Tensor, g: torch.Tensor, batch: Batch) -> 
     )
     way = convolution.way(x, g, most_images(batch))
     if way == "gram":
-        yield layer.weight, Product(x, g, convolution.columns, convolution.summed, batch)
+        yield layer.weight, Product(x, g, convolution.rows, convolution.summed, batch)
     else:
         yield layer.weight, Numbers(convolution.per_image(x, g, way), batch)
 

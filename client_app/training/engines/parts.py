@@ -47,20 +47,20 @@ class Product:
     Attributes:
         x: the layer's input ``[images, ...]``.
         g: the gradient of its output ``[images, ...]``.
-        columns: gives both as columns, ``[images, inputs, positions]`` and ``[images, outputs, positions]``.
+        rows: gives both as rows, ``[images, positions, inputs]`` and ``[images, positions, outputs]``.
         weight_gradient: x and g to the gradient summed over images.
         batch: whose images they are.
     """
 
     x: torch.Tensor
     g: torch.Tensor
-    columns: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    rows: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     weight_gradient: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     batch: Batch
 
     def squares(self) -> torch.Tensor:
         """See ``Part``; all images of a patient together, since its gradient is their sum."""
-        x, g = self.columns(self.x, self.g)
+        x, g = self.rows(self.x, self.g)
         squares = torch.zeros(self.batch.patients, dtype=x.dtype)
         for patients, images in _of_equal_count(self.batch):
             squares[patients] = _squares_of_products(_together(x, images), _together(g, images))
@@ -89,16 +89,16 @@ def _of_equal_count(batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
             yield patients, order[starts[patients][:, None] + torch.arange(count)]
 
 
-def _together(columns: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """``[images, d, positions]`` to ``[p, d, positions of all images of one]``."""
-    if images.shape[1] == 1 and len(images) == len(columns):
-        return columns
-    return columns[images].transpose(1, 2).flatten(2)
+def _together(rows: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """``[images, positions, d]`` to ``[p, positions of all images of one, d]``."""
+    if images.shape[1] == 1 and len(images) == len(rows):
+        return rows
+    return rows[images].flatten(1, 2)
 
 
 def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-    """Squared norms ``[p]`` of ``g x'``, for x ``[p, inputs, positions]`` and g ``[p, outputs, positions]``."""
-    if x.shape[2] == 1:
+    """Squared norms ``[p]`` of ``g' x``, for x ``[p, positions, inputs]`` and g ``[p, positions, outputs]``."""
+    if x.shape[1] == 1:
         return squared_norms(x) * squared_norms(g)
-    grams = torch.bmm(x.transpose(1, 2), x) * torch.bmm(g.transpose(1, 2), g)
+    grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
     return grams.flatten(1).sum(1).clamp(min=0.0)

@@ -1,0 +1,43 @@
+"""torch.func: the gradient of one image's loss, vectorised over images; any network that vmap can run."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from client_app.training.batches import Batch
+from client_app.training.engines.engine import Losses, by_patient, clipped_sum
+from federation.errors import PrivacyError
+
+
+class Functional:
+    """See the module.
+
+    Args:
+        network: images ``[n, ...]`` to scores ``[n, ...]``.
+        clipping_norm: C.
+        losses: of each image.
+    """
+
+    def __init__(self, network: nn.Module, clipping_norm: float, losses: Losses) -> None:
+        self._clipping_norm = clipping_norm
+        self._parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
+
+        def loss(
+            parameters: dict[str, Any], image: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+        ) -> torch.Tensor:
+            scores = functional_call(network, parameters, (image[None],))
+            return (losses(scores, target[None]) * weight).sum()
+
+        self._gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0))
+
+    def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
+        """See ``Engine``."""
+        weights = 1.0 / torch.bincount(batch.rows, minlength=batch.patients)[batch.rows]
+        held = {name: p.detach() for name, p in self._parameters.items()}
+        try:
+            per_image = self._gradients(held, batch.images, batch.targets, weights)
+        except RuntimeError as error:
+            raise PrivacyError(f"torch.func cannot vectorise this network: {error}") from error
+        return clipped_sum([by_patient(g, batch) for g in per_image.values()], self._clipping_norm)
