@@ -2,12 +2,13 @@
 
 import sys
 
-from benchmarks import accounting, chest_xray, nodule_ct, simulation, sites
+from benchmarks import accounting, chest_xray, dp, nodule_ct, simulation, sites
 from benchmarks.table import publish
 
 BENCHMARKS = {
     "accounting": accounting.run,
     "chest_xray": chest_xray.run,
+    "dp": dp.run,
     "nodule_ct": nodule_ct.run,
     "simulation": simulation.run,
     "sites": sites.run,

@@ -5,7 +5,7 @@ They belong to the hospital. The coordinator never sends or sees them, and no st
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from pydantic import Field
@@ -14,6 +14,9 @@ from federation.config import FederationSpec
 from federation.errors import ConfigError
 from federation.schema import Frozen, validated
 from federation.study import Name, PrivacyMode
+
+# The ways to patients' clipped gradients; see ``client_app.training.engines``.
+EngineName = Literal["book_keeping", "functional", "hooks", "ghost"]
 
 
 class SimulatedData(Frozen):
@@ -48,6 +51,18 @@ class Policy(Frozen):
     minimum_patients: Annotated[int, Field(ge=1)]
 
 
+class Resources(Frozen):
+    """What the hospital's machine spends on training; it changes no result beyond rounding.
+
+    Attributes:
+        engine: the way to patients' clipped gradients; ``auto`` takes the one that is quickest here.
+        memory_mib: MiB that the gradients of one batch's images may take.
+    """
+
+    engine: EngineName | Literal["auto"] = "auto"
+    memory_mib: Annotated[int, Field(ge=16)] = 512
+
+
 class SiteConfig(Frozen):
     """One hospital.
 
@@ -63,6 +78,7 @@ class SiteConfig(Frozen):
     name: Name
     data: SimulatedData
     policy: Policy
+    resources: Resources = Resources()
     declared_patients: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
 
 

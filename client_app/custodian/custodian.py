@@ -119,6 +119,7 @@ class Custodian:
                     patients=Patients(cohort.train),
                     expected_patients=declared,
                     secret=self._secret,
+                    resources=self._config.resources,
                 ),
             )
         self._check(study, self._opened.cohort)

@@ -17,9 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from client_app.site import Resources
 from client_app.training.augmentation import augmented
 from client_app.training.batches import Batch, Patients, sample_patients
-from client_app.training.gradients import PatientGradients
+from client_app.training.choice import choose_engine
+from client_app.training.conformance import IMAGES, check_engine
+from client_app.training.gradients import PatientGradients, cross_entropies
 from client_app.training.noise import add_noise
 from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
 from client_app.training.stream import Stream
@@ -52,10 +55,21 @@ class LocalTraining:
         patients: the site's training patients.
         expected_patients: the public cohort size that stands in the denominator.
         secret: the site's secret, source of noise and sampling.
+        resources: what the machine spends on it.
+
+    Raises:
+        PrivacyError: no engine keeps the promise on this network.
     """
 
     def __init__(
-        self, study: Study, network: nn.Module, patients: Patients, expected_patients: int, secret: bytes
+        self,
+        study: Study,
+        network: nn.Module,
+        patients: Patients,
+        expected_patients: int,
+        secret: bytes,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._study = study
         self._network = network
@@ -67,8 +81,40 @@ class LocalTraining:
         self._mask = layout_of(network).mask
         # Where only the head learns, what it sees of an image that does not move need be computed only once.
         self._only_head = study.model.trainable == "head" and study.training.augmentation is None
-        trained = head_of(network, study.model) if self._only_head else network
-        self._gradients = PatientGradients(trained, study.privacy.clipping_norm, study.training.class_weights)
+        self._gradients = self._checked_gradients(resources or Resources())
+
+    def _checked_gradients(self, resources: Resources) -> PatientGradients:
+        """The engine that the site chose, after it has shown on random images that it keeps the promise."""
+        study = self._study
+        trained = head_of(self._network, study.model) if self._only_head else self._network
+        seen = self._random_examples()
+        engine = choose_engine(study, trained, seen) if resources.engine == "auto" else resources.engine
+
+        def make(clipping_norm: float | None) -> PatientGradients:
+            weights = study.training.class_weights
+            return PatientGradients(trained, clipping_norm, weights, engine, resources.memory_mib)
+
+        norm = study.privacy.clipping_norm
+        if norm is not None:
+            check_engine(
+                make,
+                trained,
+                images=seen,
+                losses=cross_entropies(study.training.class_weights),
+                clipping_norm=norm,
+                name=engine,
+            )
+        return make(norm)
+
+    def _random_examples(self) -> torch.Tensor:
+        """Random images of the task's shape, or what the head sees of them where only it learns."""
+        task = self._study.task
+        images = torch.randn(
+            IMAGES, task.channels, *task.image_size, generator=torch.Generator().manual_seed(0)
+        )
+        if not self._only_head:
+            return images
+        return head_inputs(self._network, self._study.model, images)
 
     @property
     def model_size(self) -> int:

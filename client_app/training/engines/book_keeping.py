@@ -55,7 +55,8 @@ class BookKeeping:
     def _parts(self, batch: Batch) -> dict[Any, Part]:
         book = _Book(self._layers)
         with book.open():
-            loss = patient_loss(self._network(batch.images), batch, self._losses)
+            scores = self._forward(batch.images)
+            loss = patient_loss(scores, batch, self._losses)
             gradients = torch.autograd.grad(loss, book.outputs, allow_unused=True)
         book.check_unchanged()
         return {
@@ -64,6 +65,17 @@ class BookKeeping:
             if g is not None
             for parameter, part in parts_of(layer, x, g, batch)
         }
+
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        try:
+            scores: torch.Tensor = self._network(images)
+        except RuntimeError as error:
+            if "in-place" not in str(error):
+                raise
+            raise PrivacyError(
+                f"a layer's output is changed in place; see federation.dp_ready: {error}"
+            ) from error
+        return scores
 
     def _refuse_use_outside(self, image: torch.Tensor) -> None:
         """Refuse a parameter that is used when its layer does not run; only inputs of layers are booked.
@@ -119,9 +131,7 @@ class _Book:
 
     def check_unchanged(self) -> None:
         """Refuse what a later operation wrote over: the books then hold something else than the layer saw."""
-        for layer, x, y, versions in zip(
-            self.layers, self.inputs, self.outputs, self._versions, strict=True
-        ):
+        for layer, x, y, versions in zip(self.layers, self.inputs, self.outputs, self._versions, strict=True):
             if (x._version, y._version) != versions:
                 raise PrivacyError(
                     f"input or output of {self._names[layer]} is changed in place; see federation.dp_ready"

@@ -130,11 +130,7 @@ class Convolution:
 
     @property
     def _pointwise(self) -> bool:
-        return (
-            math.prod(self.shape[2:]) == 1
-            and set(self.stride) == {1}
-            and not any(self.padding)
-        )
+        return math.prod(self.shape[2:]) == 1 and set(self.stride) == {1} and not any(self.padding)
 
     def _in_place(self, x: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return (g, x) if self.transposed else (x, g)

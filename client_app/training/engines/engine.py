@@ -31,7 +31,7 @@ class Engine(Protocol):
         """The sum of one batch, for each trainable parameter a tensor of its shape.
 
         Raises:
-            PrivacyError: this engine cannot bound what a patient adds through this network; the text says why.
+            PrivacyError: this engine cannot bound what a patient adds; the text says why.
         """
 
 
@@ -54,6 +54,19 @@ def by_patient(per_image: torch.Tensor, batch: Batch) -> torch.Tensor:
     return torch.zeros(shape, dtype=per_image.dtype).index_add_(0, batch.rows, per_image)
 
 
+def only(batch: Batch, patients: torch.Tensor) -> Batch:
+    """The patients whom the mask ``[patients]`` names."""
+    if patients.all():
+        return batch
+    images = patients[batch.rows]
+    return Batch(
+        images=batch.images[images],
+        targets=batch.targets[images],
+        rows=(patients.cumsum(0) - 1)[batch.rows[images]],
+        patients=int(patients.sum()),
+    )
+
+
 def clip_factors(squares: torch.Tensor, clipping_norm: float) -> torch.Tensor:
     """What scales gradients of these squared norms ``[patients]`` to L2 norm ``clipping_norm`` at most.
 
@@ -65,7 +78,7 @@ def clip_factors(squares: torch.Tensor, clipping_norm: float) -> torch.Tensor:
 
 
 def without_refused(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """``values`` ``[n, ...]`` with zeros where the factor ``[n]`` is zero, since infinity times zero is not."""
+    """``values`` ``[n, ...]`` with zeros where the factor ``[n]`` is: infinity times zero would not be."""
     refused = factors == 0
     if not refused.any():
         return values
@@ -95,5 +108,5 @@ def squared_norms(per_patient: torch.Tensor) -> torch.Tensor:
 
     Summed by torch's cascade, piece by piece: its norms of long float32 vectors come out 0.1 % too small.
     """
-    pieces = per_patient.flatten(1).split(_PIECE, dim=1)
+    pieces = torch.split(per_patient.flatten(1), _PIECE, dim=1)
     return torch.stack([piece.square().sum(1) for piece in pieces]).sum(0)

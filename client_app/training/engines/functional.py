@@ -10,6 +10,9 @@ from client_app.training.batches import Batch
 from client_app.training.engines.engine import Losses, by_patient, clipped_sum
 from federation.errors import PrivacyError
 
+# Images that are vectorised over at once.
+_AT_ONCE = 32
+
 
 class Functional:
     """See the module.
@@ -25,19 +28,19 @@ class Functional:
         self._parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
 
         def loss(
-            parameters: dict[str, Any], image: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+            parameters: dict[str, Any], image: torch.Tensor, target: torch.Tensor, images_of: torch.Tensor
         ) -> torch.Tensor:
             scores = functional_call(network, parameters, (image[None],))
-            return (losses(scores, target[None]) * weight).sum()
+            return (losses(scores, target[None]) / images_of).sum()
 
-        self._gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0))
+        self._gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0), chunk_size=_AT_ONCE)
 
     def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
         """See ``Engine``."""
-        weights = 1.0 / torch.bincount(batch.rows, minlength=batch.patients)[batch.rows]
+        images_of = torch.bincount(batch.rows, minlength=batch.patients)[batch.rows]
         held = {name: p.detach() for name, p in self._parameters.items()}
         try:
-            per_image = self._gradients(held, batch.images, batch.targets, weights)
+            per_image = self._gradients(held, batch.images, batch.targets, images_of)
         except RuntimeError as error:
             raise PrivacyError(f"torch.func cannot vectorise this network: {error}") from error
         return clipped_sum([by_patient(g, batch) for g in per_image.values()], self._clipping_norm)

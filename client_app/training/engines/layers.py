@@ -80,7 +80,7 @@ def _convolution(layer: Any, x: torch.Tensor, g: torch.Tensor, batch: Batch) -> 
     convolution = Convolution(
         shape=tuple(layer.weight.shape),
         stride=layer.stride,
-        padding=_same_padding(layer) if isinstance(layer.padding, str) else layer.padding,
+        padding=(_same_padding(layer) or ()) if isinstance(layer.padding, str) else layer.padding,
         dilation=layer.dilation,
         groups=layer.groups,
         transposed=layer.transposed,

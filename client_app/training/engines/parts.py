@@ -1,4 +1,4 @@
-"""A trainable parameter's share of patients' gradients, as numbers or as the factors that they are products of.
+"""A parameter's share of patients' gradients, as numbers or as what they are products of.
 
 A weight's gradient from one image is a product, ``sum over positions t of g_t x_t'``. Its squared norm is
 ``sum over t, s of (x_t . x_s)(g_t . g_s)``, so that where positions are few the product never need be formed
@@ -83,7 +83,7 @@ def _of_equal_count(batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
     counts = torch.bincount(batch.rows, minlength=batch.patients)
     order = torch.argsort(batch.rows, stable=True)
     starts = counts.cumsum(0) - counts
-    for count in counts.unique().tolist():
+    for count in torch.unique(counts).tolist():
         patients = torch.nonzero(counts == count).flatten()
         if count:
             yield patients, order[starts[patients][:, None] + torch.arange(count)]
@@ -97,7 +97,7 @@ def _together(rows: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-    """Squared norms ``[p]`` of ``g' x``, for x ``[p, positions, inputs]`` and g ``[p, positions, outputs]``."""
+    """Squared norms ``[p]`` of ``g' x``: rows ``[p, positions, inputs]``, ``[p, positions, outputs]``."""
     if x.shape[1] == 1:
         return squared_norms(x) * squared_norms(g)
     grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
