@@ -19,7 +19,8 @@ class Batch:
     Attributes:
         images: float32 ``[images, ...]``, what the trained network takes.
         targets: int64 ``[images]``.
-        rows: int64 ``[images]``, which of the batch's patients (0, 1, ...) each image shows; each has one.
+        rows: int64 ``[images]``, which of the batch's patients (0, 1, ...) each image shows: ascending, and
+            each has one.
         patients: how many patients there are.
     """
 

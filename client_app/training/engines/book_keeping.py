@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from client_app.training.batches import Batch
-from client_app.training.engines.engine import Losses, clip_factors, patient_loss, trainable
+from client_app.training.engines.engine import Losses, clip_factors, only, patient_loss, trainable
 from client_app.training.engines.layers import objection, parts_of
 from client_app.training.engines.parts import Part
 from federation.errors import PrivacyError
@@ -44,12 +44,16 @@ class BookKeeping:
 
     def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
         """See ``Engine``."""
+        if not batch.patients:
+            return [torch.zeros_like(p) for p in self._parameters]
         if not self._tried:
             self._refuse_use_outside(batch.images[:1])
             self._tried = True
         parts = self._parts(batch)
         squares = torch.stack([part.squares() for part in parts.values()]).sum(0)
         factors = clip_factors(squares, self._clipping_norm)
+        if not factors.all():  # what is not finite would still be so times zero
+            return self.clipped_sum(only(batch, factors != 0))
         return [parts[p].weighted(factors) if p in parts else torch.zeros_like(p) for p in self._parameters]
 
     def _parts(self, batch: Batch) -> dict[Any, Part]:

@@ -48,10 +48,15 @@ def patient_loss(scores: torch.Tensor, batch: Batch, losses: Losses) -> torch.Te
 
 def by_patient(per_image: torch.Tensor, batch: Batch) -> torch.Tensor:
     """``[images, ...]`` summed to ``[patients, ...]``."""
-    if batch.patients == len(batch.rows):
+    if one_image_each(batch):
         return per_image
     shape = (batch.patients, *per_image.shape[1:])
     return torch.zeros(shape, dtype=per_image.dtype).index_add_(0, batch.rows, per_image)
+
+
+def one_image_each(batch: Batch) -> bool:
+    """Whether images and patients are the same, in the same order."""
+    return batch.patients == len(batch.rows)
 
 
 def only(batch: Batch, patients: torch.Tensor) -> Batch:
@@ -77,7 +82,7 @@ def clip_factors(squares: torch.Tensor, clipping_norm: float) -> torch.Tensor:
     return torch.where(squares.isfinite(), factors, 0.0)
 
 
-def without_refused(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+def _without_refused(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """``values`` ``[n, ...]`` with zeros where the factor ``[n]`` is: infinity times zero would not be."""
     refused = factors == 0
     if not refused.any():
@@ -87,7 +92,7 @@ def without_refused(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor
 
 def weighted_sum(per_patient: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """``[patients, ...]`` times the factors ``[patients]``, summed over patients."""
-    flat = without_refused(per_patient.flatten(1), factors)
+    flat = _without_refused(per_patient.flatten(1), factors)
     return (factors @ flat).view(per_patient.shape[1:])
 
 
@@ -108,5 +113,7 @@ def squared_norms(per_patient: torch.Tensor) -> torch.Tensor:
 
     Summed by torch's cascade, piece by piece: its norms of long float32 vectors come out 0.1 % too small.
     """
+    if per_patient[:1].numel() <= _PIECE:
+        return per_patient.flatten(1).square().sum(1)
     pieces = torch.split(per_patient.flatten(1), _PIECE, dim=1)
     return torch.stack([piece.square().sum(1) for piece in pieces]).sum(0)

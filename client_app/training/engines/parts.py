@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from client_app.training.batches import Batch
-from client_app.training.engines.engine import by_patient, squared_norms, weighted_sum, without_refused
+from client_app.training.engines.engine import by_patient, one_image_each, squared_norms
 
 
 class Part(Protocol):
@@ -22,7 +22,10 @@ class Part(Protocol):
         """The squared norms ``[patients]`` of their gradients of this parameter."""
 
     def weighted(self, factors: torch.Tensor) -> torch.Tensor:
-        """The sum of their gradients times ``factors`` ``[patients]``, shaped as the parameter."""
+        """The sum of their gradients times ``factors`` ``[patients]``, shaped as the parameter.
+
+        All of them have to be finite.
+        """
 
 
 class Numbers:
@@ -37,7 +40,7 @@ class Numbers:
 
     def weighted(self, factors: torch.Tensor) -> torch.Tensor:
         """See ``Part``."""
-        return weighted_sum(self._per_patient, factors)
+        return (factors @ self._per_patient.flatten(1)).view(self._per_patient.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Product:
     def squares(self) -> torch.Tensor:
         """See ``Part``; all images of a patient together, since its gradient is their sum."""
         x, g = self.rows(self.x, self.g)
+        if one_image_each(self.batch):
+            return _squares_of_products(x, g)
         squares = torch.zeros(self.batch.patients, dtype=x.dtype)
         for patients, images in _of_equal_count(self.batch):
             squares[patients] = _squares_of_products(_together(x, images), _together(g, images))
@@ -68,14 +73,13 @@ class Product:
 
     def weighted(self, factors: torch.Tensor) -> torch.Tensor:
         """See ``Part``."""
-        of_images = factors[self.batch.rows]
-        scaled = without_refused(self.g, of_images) * of_images.view(-1, *[1] * (self.g.dim() - 1))
-        return self.weight_gradient(without_refused(self.x, of_images), scaled)
+        of_images = factors[self.batch.rows].view(-1, *[1] * (self.g.dim() - 1))
+        return self.weight_gradient(self.x, self.g * of_images)
 
 
 def most_images(batch: Batch) -> int:
     """How many images the patient with the most has."""
-    return int(torch.bincount(batch.rows, minlength=1).max())
+    return 1 if one_image_each(batch) else int(torch.bincount(batch.rows, minlength=1).max())
 
 
 def _of_equal_count(batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -85,14 +89,11 @@ def _of_equal_count(batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
     starts = counts.cumsum(0) - counts
     for count in torch.unique(counts).tolist():
         patients = torch.nonzero(counts == count).flatten()
-        if count:
-            yield patients, order[starts[patients][:, None] + torch.arange(count)]
+        yield patients, order[starts[patients][:, None] + torch.arange(count)]
 
 
 def _together(rows: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """``[images, positions, d]`` to ``[p, positions of all images of one, d]``."""
-    if images.shape[1] == 1 and len(images) == len(rows):
-        return rows
     return rows[images].flatten(1, 2)
 
 
