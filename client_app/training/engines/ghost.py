@@ -10,7 +10,7 @@ from torch import nn
 
 from client_app.training.batches import Batch
 from client_app.training.engines.engine import Losses, clip_factors, only, trainable
-from client_app.training.engines.hooks import Hooks, hooked, refuse_padding
+from client_app.training.engines.hooks import Hooks, hooked, refuse_padding, refuse_unused
 
 
 class Ghost:
@@ -50,6 +50,7 @@ class Ghost:
         ) as network:
             losses = self._losses(network(batch.images), batch.targets)
             torch.autograd.backward(losses.sum(), retain_graph=True)
+            refuse_unused(self._network, "_norm_sample")
             norms: torch.Tensor = network.get_norm_sample().detach()
             factors = clip_factors(norms.square(), self._clipping_norm)
             network.disable_hooks()

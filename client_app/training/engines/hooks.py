@@ -44,6 +44,7 @@ class Hooks:
         """See ``Engine``."""
         with hooked(GradSampleModule, self._network) as network:
             torch.autograd.backward(patient_loss(network(batch.images), batch, self._losses))
+            refuse_unused(self._network, "grad_sample")
             per_image = [p.grad_sample for p in self._parameters]
         return clipped_sum([by_patient(g, batch) for g in per_image], self._clipping_norm)
 
@@ -78,6 +79,15 @@ def refuse_padding(network: nn.Module) -> None:
                 f"layer {name or 'network'} has padding_mode={layer.padding_mode!r}, whose gradients Opacus "
                 "gets wrong; use padding_mode=zeros, or site.resources.engine=functional"
             )
+
+
+def refuse_unused(network: nn.Module, what: str) -> None:
+    """Refuse parameters that a backward passed by: Opacus has nothing to say of them."""
+    unused = [
+        name for name, p in network.named_parameters() if p.requires_grad and getattr(p, what, None) is None
+    ]
+    if unused:
+        raise PrivacyError(f"Opacus has no gradient of {unused}; freeze what the network does not use")
 
 
 def _scrub(network: nn.Module) -> None:
