@@ -61,14 +61,15 @@ class BookKeeping:
         with book.open():
             scores = self._forward(batch.images)
             loss = patient_loss(scores, batch, self._losses)
-            gradients = torch.autograd.grad(loss, book.outputs, allow_unused=True)
+            gradients = list(torch.autograd.grad(loss, book.outputs, allow_unused=True))
         book.check_unchanged()
-        return {
-            parameter: part
-            for layer, x, g in zip(book.layers, book.inputs, gradients, strict=True)
-            if g is not None
-            for parameter, part in parts_of(layer, x, g, batch)
-        }
+        book.outputs.clear()
+        parts: dict[Any, Part] = {}
+        while gradients:  # pages are torn out as they are read, since what is held longer costs memory
+            layer, x, g = book.layers.pop(), book.inputs.pop(), gradients.pop()
+            if g is not None:
+                parts.update(parts_of(layer, x, g, batch))
+        return parts
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         try:
