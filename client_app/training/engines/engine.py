@@ -111,7 +111,7 @@ def clipped_sum(per_patient: list[torch.Tensor], clipping_norm: float) -> list[t
 def squared_norms(per_patient: torch.Tensor) -> torch.Tensor:
     """``[patients, ...]`` to the squares of their L2 norms, ``[patients]``.
 
-    Summed by torch's cascade, piece by piece: its norms of long float32 vectors can come out 0.06 % too small.
+    Summed by torch's cascade, in pieces: its norms of long float32 vectors can come out 0.06 % too small.
     """
     if per_patient[:1].numel() <= _PIECE:
         return per_patient.flatten(1).square().sum(1)
