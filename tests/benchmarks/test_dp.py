@@ -14,7 +14,7 @@ def test_a_step_of_every_way_is_measured(way):
     assert way in (step.engine, "auto")
 
 
-@pytest.mark.parametrize(("name", "thousands"), [("small CNN", 60), ("UNet 3D", 1187)])
+@pytest.mark.parametrize(("name", "thousands"), [("small CNN", 56), ("strided CNN", 60), ("UNet 3D", 1187)])
 def test_cases_are_as_large_as_the_readers_think(name, thousands):
     network = CASES[name].build()
     assert round(sum(p.numel() for p in network.parameters()) / 1000) == thousands

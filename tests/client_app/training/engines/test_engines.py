@@ -54,7 +54,7 @@ def build(name):
     make, shape = NETWORKS[name]
     torch.manual_seed(0)
     network = make()
-    make_dp_ready(network)
+    make_dp_ready(network, shape)
     return network.double(), shape
 
 
