@@ -15,7 +15,7 @@ import torch
 
 from federation.errors import ConfigError, StorageError
 from federation.files import write_whole
-from server_app.library import StoredModel
+from federation.stored_models import StoredModel
 from server_app.monai_bundle import write_bundle
 from server_app.programs import exported_program, facts, torchscript
 

@@ -16,9 +16,10 @@ from federation.head import head_of
 from federation.messages import Parameters
 from federation.models import build_network, get_parameters, set_parameters
 from federation.scattering import ScatteringClassifier
+from federation.stored_models import StoredModel
 from federation.study import PretrainingSpec, Study
 from federation.tasks import Examples, load_task
-from server_app.library import StoredModel, find_model
+from server_app.library import find_model
 from server_app.noise_images import noise_images
 
 log = logging.getLogger("wardround.server")

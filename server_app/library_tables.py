@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from federation.stored_models import StoredModel
 from federation.unit import at_delta
-from server_app.library import StoredModel
 
 
 def model_table(models: Sequence[StoredModel]) -> Table:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from federation.files import write_whole
-from server_app.library import StoredModel
+from federation.stored_models import StoredModel
 from server_app.programs import facts, torchscript
 
 _SCHEMA = (

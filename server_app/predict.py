@@ -13,9 +13,9 @@ from torch import nn
 
 from federation.errors import DataError
 from federation.files import write_whole
+from federation.stored_models import StoredModel
 from federation.study import TaskSpec
 from federation.tasks import Task, load_task
-from server_app.library import StoredModel
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy"}
 _AT_ONCE = 64

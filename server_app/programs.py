@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from federation.errors import ConfigError
+from federation.stored_models import StoredModel
 from federation.study import TaskSpec
-from server_app.library import StoredModel
 
 FACTS = "metadata.json"
 """The name under which both formats carry what ``facts`` says; MONAI looks for it there."""

@@ -9,39 +9,13 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from federation.errors import DataError
 from federation.files import write_whole
 from federation.messages import Parameters
 from federation.models import Layout
-from federation.schema import Frozen
+from federation.stored_models import Manifest, read_manifest, read_model
 from federation.study import Study
-
-
-class Manifest(Frozen):
-    """Where a model comes from.
-
-    Attributes:
-        version: its name, unique by content.
-        parent: the version it was made of; None for the initial model.
-        study_id: the study that made it.
-        round: after which round; None for the average that is released.
-        participants: whose updates went into it.
-        epsilon: what it has cost the patients of each site so far, at ``delta``.
-        sha256: of the safetensors file.
-    """
-
-    version: str
-    parent: str | None
-    study: str
-    study_id: str
-    round: int | None
-    participants: tuple[str, ...]
-    epsilon: dict[str, float | None]
-    delta: float | None
-    sha256: str
 
 
 class Registry:
@@ -98,49 +72,6 @@ class Registry:
         """
         path = self._folder / f"{_name(round_number)}.safetensors"
         return read_model(path, self._layout, read_manifest(path.with_suffix(".json")).sha256)
-
-
-def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file.
-
-    Raises:
-        DataError: it is none.
-    """
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"{path} cannot be read as a model's manifest; move it away: {error}") from error
-
-
-def read_model(path: Path, layout: Layout, sha256: str) -> Parameters:
-    """A model file as the flat array float32 ``[all]``.
-
-    Args:
-        path: the file.
-        layout: of the network that it belongs to.
-        sha256: that the file must have, by its manifest.
-
-    Raises:
-        DataError: the file was changed, or does not hold this network's parameters.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); its manifest is there") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DataError(
-            f"{path} has SHA-256 {found[:12]}, but its manifest says {sha256[:12]}; the file was changed, so "
-            "take it from a copy of the run"
-        )
-    try:
-        tensors = load(content)
-    except Exception as error:
-        raise DataError(f"{path} cannot be read as a model: {error}") from error
-    held = {name: (values.dtype, values.shape) for name, values in tensors.items()}
-    if held != {name: (np.dtype(np.float32), shape) for name, shape in layout.shapes}:
-        raise DataError(f"{path} does not hold the parameters of this network; is it the same study?")
-    return np.concatenate([tensors[name].reshape(-1) for name, _ in layout.shapes])
 
 
 def _name(round_number: int | None) -> str:

@@ -17,12 +17,12 @@ from federation.head import head_inputs, head_of
 from federation.messages import Parameters
 from federation.models import build_network, set_parameters
 from federation.promise import epsilon_after
+from federation.stored_models import Manifest
 from federation.study import Study
 from federation.tasks import Cohort, Examples, pool
 from server_app.listeners import Listener
 from server_app.membership import Membership
 from server_app.record import EvaluationLine, Measurement, RoundLine, SiteSummary, Summary
-from server_app.registry import Manifest
 from server_app.statement import privacy_statement
 from simulation.measure import Scores, measure, predict
 

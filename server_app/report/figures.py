@@ -7,11 +7,11 @@ from typing import Literal
 
 from matplotlib.ticker import MaxNLocator
 
+from federation.page.numbers import cost, percent, runs, score, with_interval
+from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, short, to_svg
 from server_app.record import EvaluationLine, Measurement, RoundLine, SiteSummary
 from server_app.report import odds
 from server_app.report.marks import dot, known, name_ends, score_across, score_upright, site_paths
-from server_app.report.numbers import cost, percent, runs, score, with_interval
-from server_app.report.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, short, to_svg
 
 
 @dataclass(frozen=True)

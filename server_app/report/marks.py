@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
+from federation.page.style import MODEL, PAPER, short, site_look, spread
 from server_app.record import Measurement, Stratum
-from server_app.report.style import MODEL, PAPER, short, site_look, spread
 
 Path = Sequence[tuple[float, float]]
 

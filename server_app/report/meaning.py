@@ -2,9 +2,9 @@
 
 import math
 
+from federation.page.numbers import cost, count, percent, small
 from server_app.record import Summary
 from server_app.report import odds
-from server_app.report.numbers import cost, count, percent, small
 from server_app.report.reading import Run
 from server_app.report.text import class_names, promised, seeded
 

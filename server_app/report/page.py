@@ -4,14 +4,12 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
-
 from federation.files import write_whole
+from federation.page import numbers, template_of
 from server_app.record import RoundLine, Summary, WithoutPrivacy
-from server_app.report import figures, meaning, numbers, style, text
+from server_app.report import figures, meaning, text
 from server_app.report.figures import Row
 from server_app.report.reading import Run, read_run
-from server_app.report.stylesheet import STYLE
 from server_app.report.template import PAGE
 
 
@@ -27,22 +25,6 @@ def write_report(run_dir: Path) -> Path:
     page = run_dir / "report.html"
     write_whole(page, render(read_run(run_dir)).encode())
     return page
-
-
-def template_of(page: str) -> Template:
-    """A page in the house style, whose template includes ``report.css.j2`` and is handed names by its user.
-
-    The colours and the way to write numbers are known to every page.
-    """
-    environment = Environment(
-        loader=DictLoader({"report.html.j2": page, "report.css.j2": STYLE}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(number=numbers, light=style.LIGHT, dark=style.DARK)
-    return environment.get_template("report.html.j2")
 
 
 def render(run: Run) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from federation.page.numbers import DASH, apart, cost, count, duration, interval, score, span
 from federation.unit import at_delta
 from server_app.record import Measurement, PrivacyStatement, Summary
-from server_app.report.numbers import DASH, apart, cost, count, duration, interval, score, span
 from server_app.report.reading import Run
 
 

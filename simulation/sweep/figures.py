@@ -7,11 +7,11 @@ from statistics import fmean
 
 from matplotlib.axes import Axes
 
+from federation.page.numbers import Interval, cost, with_interval
+from federation.page.style import MODEL, blank, drawing, site_look, to_svg
 from server_app.report import figures
 from server_app.report.figures import Row
 from server_app.report.marks import dot, name_ends
-from server_app.report.numbers import Interval, cost, with_interval
-from server_app.report.style import MODEL, blank, drawing, site_look, to_svg
 from simulation.sweep.record import JobRecord, SweepRecord
 from simulation.sweep.words import words
 

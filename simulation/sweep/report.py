@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from federation.files import write_whole
-from server_app.report.page import template_of
+from federation.page import template_of
 from simulation.sweep import figures, text
 from simulation.sweep.record import SweepRecord
 from simulation.sweep.template import PAGE

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from federation.page.numbers import apart, cost, count, duration, interval, score, span
 from federation.unit import at_delta
-from server_app.report.numbers import apart, cost, count, duration, interval, score, span
 from server_app.report.text import Fact, Note
 from simulation.sweep.figures import Point, Series, averaged, epsilon_varies
 from simulation.sweep.record import JobRecord, SweepRecord

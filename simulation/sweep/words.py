@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from server_app.report.numbers import count
+from federation.page.numbers import count
 from simulation.sweep.expansion import brief
 from simulation.sweep.record import JobRecord, SweepRecord
 

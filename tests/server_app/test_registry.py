@@ -10,7 +10,8 @@ from safetensors.numpy import load_file, save, save_file
 
 from federation.errors import DataError, StorageError
 from federation.models import Layout, build_network, get_parameters, set_parameters
-from server_app.registry import Registry, read_model
+from federation.stored_models import read_model
+from server_app.registry import Registry
 
 EPSILON = {"alder": 1.5, "birch": None}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server_app.report.numbers import apart, cost, duration, percent, runs, score, small, span
+from federation.page.numbers import apart, cost, duration, percent, runs, score, small, span
 
 
 @pytest.mark.parametrize(

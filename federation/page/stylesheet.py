@@ -1,4 +1,4 @@
-"""How the page looks; see ``template``."""
+"""How the pages look; see ``frame``."""
 
 STYLE = """\
 :root {
