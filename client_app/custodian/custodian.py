@@ -1,7 +1,8 @@
 """The custodian: answers a few typed requests, and checks before it computes.
 
-The order: does the policy allow the study, and the cohort, is the model sound, is the round unspent (charged
-on disk), then train, then is the result sound, and only then release it. One request at a time.
+The order: does the policy allow the study, was its protection rehearsed (before any data are opened), does
+the policy allow the cohort, is the model sound, is the round unspent (charged on disk), then train, then is
+the result sound, and only then release it. One request at a time.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from client_app.audit.rehearsal import require_rehearsal
 from client_app.custodian.policy import Facts, decide
 from client_app.custodian.state import Answer, StudyState
 from client_app.data.cohort import load_cohort
@@ -106,6 +108,9 @@ class Custodian:
         """Load what the study needs, once, and ask the policy, every time."""
         if self._opened is None or self._opened.study.id != study.id:
             self._check(study)
+            network = build_network(study.model, study.task)
+            if study.privacy.mode != "none":
+                require_rehearsal(study, network, self._secret)
             cohort = load_cohort(self._config.data, study.task)
             self._check(study, cohort)
             declared = self._declared(cohort)
@@ -115,7 +120,7 @@ class Custodian:
                 declared_patients=declared,
                 training=LocalTraining(
                     study=study,
-                    network=build_network(study.model, study.task),
+                    network=network,
                     patients=Patients(cohort.train),
                     expected_patients=declared,
                     secret=self._secret,

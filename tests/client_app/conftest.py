@@ -1,5 +1,6 @@
 """A toy task, studies of it, and hospitals that hold it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,12 @@ def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _toy_task_is_installed() -> Iterator[None]:
+def _toy_task_is_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """With one cache for the session, so that a study is rehearsed once; a chosen one is left as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parent))
+        if "WARDROUND_CACHE" not in os.environ:
+            patch.setenv("WARDROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

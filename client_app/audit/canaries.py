@@ -1,0 +1,115 @@
+"""Canaries: synthetic patients of whom each has a coordinate of the model to itself.
+
+They are trained on by the study's own code from end to end: sampling, per-patient gradients, clipping, noise
+and optimiser are those of ``client_app.training``. Only the network is a stand-in: one linear layer of two
+classes. Its patient number i is an image that is zero but for number i, so that at a model of zeros the
+gradient is (-x, x) / 2 at that number's two weights and, next to that, nothing: a Dirac. x is so large that
+every canary is clipped, and moves the sum by all that it may.
+
+No patient's data are touched, and no budget is spent.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_app.training.batches import Patients
+from client_app.training.local_round import LocalTraining
+from federation.models import build_network
+from federation.study import ModelSpec, PrivacySpec, Study, TaskSpec, TrainingSpec
+from federation.tasks import Examples
+
+CANARIES = 5000
+# Where one run proves most: every patient in the step, and noise for this promise.
+_EPSILON, _DELTA = 3.0, 1e-5
+# Far above any clipping norm.
+_BRIGHTNESS = 100.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with room for so many canaries, trained under the promise of a study.
+
+    Attributes:
+        study: one round of ``steps`` steps on the layer.
+        canaries: how many there can be.
+        size: how many numbers the layer has.
+    """
+
+    study: Study
+    canaries: int
+    size: int
+
+    def train(
+        self, secret: bytes, present: NDArray[np.bool_] | None = None, round_number: int = 1
+    ) -> NDArray[np.float64]:
+        """The sum that a round releases, float64 ``[size]``, in units of the clipping norm.
+
+        Args:
+            secret: of the site that trains.
+            present: bool ``[canaries]``, which of them are patients; nobody where it is left out.
+            round_number: noise is another in each.
+        """
+        training = LocalTraining(
+            study=self.study,
+            network=build_network(self.study.model, self.study.task),
+            patients=Patients(self._examples(present)),
+            expected_patients=1,
+            secret=secret,
+        )
+        update = training.run(round_number, np.zeros(self.size, dtype=np.float32), None).update
+        # One step of gradient descent with rate one goes down the released sum over q patients.
+        scale = self.study.privacy.sampling_rate / (self.study.privacy.clipping_norm or 1.0)
+        return -update.astype(np.float64) * scale
+
+    def scores(self, released: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far the sum was moved in each canary's direction, float64 ``[canaries]``: 1 if it is in."""
+        weights = released[: 2 * self.canaries].reshape(2, self.canaries)
+        return (weights[0] - weights[1]) / math.sqrt(2)
+
+    def _examples(self, present: NDArray[np.bool_] | None) -> Examples:
+        chosen = np.flatnonzero(np.zeros(self.canaries) if present is None else present)
+        images = np.zeros((len(chosen), self.canaries), dtype=np.float32)
+        brightness = _BRIGHTNESS * max(1.0, self.study.privacy.clipping_norm or 1.0)
+        images[np.arange(len(chosen)), chosen] = brightness
+        patients = np.arange(len(chosen))
+        return Examples(images, np.ones_like(patients), patients, covariates={})
+
+
+def rehearsal_promise(study: Study) -> PrivacySpec:
+    """The promise under which canaries are looked for: the study's clipping, but ε = 3 in one full step."""
+    values = {"epsilon": _EPSILON, "delta": _DELTA, "sampling_rate": 1.0}
+    return study.privacy.model_copy(update=values)
+
+
+def canary_layer(study: Study, privacy: PrivacySpec, canaries: int, *, rounds: int, steps: int) -> Layer:
+    """The layer for canaries of ``study``, with another promise and length.
+
+    Args:
+        study: whose other settings are kept.
+        privacy: the promise, from which the noise follows.
+        canaries: how many there is room for.
+        rounds: how often the promise is drawn on.
+        steps: steps a round.
+    """
+    changed = study.model_copy(
+        update={
+            "task": TaskSpec(
+                name="canaries",
+                package="none",
+                classes=("absent", "present"),
+                channels=canaries,
+                image_size=(),
+            ),
+            "model": ModelSpec(
+                name="canaries", network="monai.FullyConnectedNet", arguments={"hidden_channels": ()}
+            ),
+            "privacy": privacy,
+            "strategy": study.strategy.model_copy(update={"proximal": None}),
+            "training": TrainingSpec(steps=steps, learning_rate=1.0),
+            "rounds": rounds,
+        }
+    )
+    return Layer(study=changed, canaries=canaries, size=2 * canaries + 2)
