@@ -62,12 +62,13 @@ class Layer:
         update = training.run(round_number, np.zeros(self.size, dtype=np.float32), None).update
         # One step of gradient descent with rate one goes down the released sum over q patients.
         scale = self.study.privacy.sampling_rate / (self.study.privacy.clipping_norm or 1.0)
-        return -update.astype(np.float64) * scale
+        return np.asarray(-scale * update, dtype=np.float64)
 
     def scores(self, released: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far the sum was moved in each canary's direction, float64 ``[canaries]``: 1 if it is in."""
-        weights = released[: 2 * self.canaries].reshape(2, self.canaries)
-        return (weights[0] - weights[1]) / math.sqrt(2)
+        absent, present = np.split(released[: 2 * self.canaries], 2)
+        scores: NDArray[np.float64] = (absent - present) / math.sqrt(2)
+        return scores
 
     def _examples(self, present: NDArray[np.bool_] | None) -> Examples:
         chosen = np.flatnonzero(np.zeros(self.canaries) if present is None else present)

@@ -69,7 +69,7 @@ def apart_check(study: Study, secret: bytes) -> Check:
     shared = {
         "two sites": _correlation(ours, elsewhere),
         "two rounds": _correlation(ours, later),
-        "two steps": _ratio(both @ both, ours @ ours * expected) - 1,
+        "two steps": _ratio(float(both @ both), expected * float(ours @ ours)) - 1,
     }
     worst = max(shared, key=lambda pair: abs(shared[pair]))
     limit = _DEVIATIONS * 2 / math.sqrt(ours.size)
@@ -125,12 +125,12 @@ def _likelihood(noise: Noise, deviation: float) -> float:
 
 
 def _correlation(one: Noise, other: Noise) -> float:
-    return _ratio(one @ other, math.sqrt((one @ one) * (other @ other)))
+    return _ratio(float(one @ other), math.sqrt(float(one @ one) * float(other @ other)))
 
 
 def _ratio(part: float, whole: float) -> float:
     """Noise that is not there is shared by all."""
-    return float(part / whole) if whole else 1.0
+    return part / whole if whole else 1.0
 
 
 def _promised(study: Study) -> float:

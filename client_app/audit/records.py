@@ -1,10 +1,12 @@
 """What an audit finds, as records that can be kept and shown."""
 
+from datetime import datetime
 from typing import Literal
 
 from federation.schema import Frozen
 
 CheckName = Literal["canaries", "noise size", "noise apart", "noise everywhere", "sensitivity"]
+AttackName = Literal["calibrated", "plain"]
 
 
 class Check(Frozen):
@@ -85,3 +87,91 @@ class Rehearsal(Frozen):
     def failures(self) -> str:
         """What failed, and why, in a sentence; empty if all is well."""
         return "; ".join(f"{check.name}: {check.reason}" for check in self.checks if not check.passed)
+
+
+class MembershipAttack(Frozen):
+    """How well an attack told training patients from others.
+
+    Attributes:
+        members: training patients that were asked about.
+        others: held-out patients that were asked about.
+        auc: how often a member scored above another; .5 is a coin.
+        auc_interval: 95 %.
+        false_alarms: the share of others that may be taken for members.
+        found: the share of members that are then found.
+        found_interval: 95 %.
+        roc: shares of others and of members found, over all thresholds.
+    """
+
+    members: int
+    others: int
+    auc: float
+    auc_interval: tuple[float, float]
+    false_alarms: float
+    found: float
+    found_interval: tuple[float, float]
+    roc: tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class Inversion(Frozen):
+    """How much of an image came out of the update that it caused.
+
+    Attributes:
+        iterations: of the attack's search.
+        noise_multiplier: of the protected update; None without privacy, and then nothing was protected.
+        constant_psnr: dB of a grey area of the image's mean: what is reached without knowing anything.
+        bare_psnr: dB of the image rebuilt from the update as it is.
+        protected_psnr: dB of the one rebuilt from the clipped and noised update.
+    """
+
+    iterations: int
+    noise_multiplier: float | None
+    constant_psnr: float
+    bare_psnr: float
+    protected_psnr: float | None
+
+
+class Membership(Frozen):
+    """What two attacks found out from a released model.
+
+    Attributes:
+        version: of the model.
+        hospitals: whose patients were asked about.
+        reference: which model it was compared with, in words.
+        attacks: by name.
+    """
+
+    version: str
+    hospitals: tuple[str, ...]
+    reference: str
+    attacks: dict[AttackName, MembershipAttack]
+
+
+class PrivacyAudit(Frozen):
+    """``privacy-audit.json``.
+
+    Attributes:
+        title: the study's.
+        study_id: of the study that was audited.
+        made: UTC.
+        epsilon: promised to each patient; None without a promise.
+        delta: of the same promise.
+        clipping_norm: C.
+        sampling_rate: q.
+        steps: of the whole study at a hospital.
+        rehearsal: None where there is no promise to rehearse.
+        inversion: None where the task has no flat images.
+        membership: None where no released model was given.
+    """
+
+    title: str
+    study_id: str
+    made: datetime
+    epsilon: float | None
+    delta: float | None
+    clipping_norm: float | None
+    sampling_rate: float
+    steps: int
+    rehearsal: Rehearsal | None
+    inversion: Inversion | None
+    membership: Membership | None
