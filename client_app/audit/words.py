@@ -1,0 +1,159 @@
+"""What the audit's page says in words."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from client_app.audit.records import CheckName, Inversion, MembershipAttack, PrivacyAudit
+from federation.page.numbers import cost, count, percent, score, small, with_interval
+
+QUESTIONS: dict[CheckName, str] = {
+    "canaries": "how well can marked patients be found?",
+    "noise size": "is there as much noise as promised?",
+    "noise apart": "does any noise come twice?",
+    "noise everywhere": "is any number released without noise?",
+    "sensitivity": "can one patient count for more than allowed?",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A large number with its meaning."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence set apart from the others."""
+
+    kind: Literal["plain", "alarm"]
+    text: str
+
+
+def headline(audit: PrivacyAudit) -> str:
+    """The one sentence that a board should remember."""
+    if audit.rehearsal is None:
+        return "This study promises its patients no privacy"
+    if not audit.rehearsal.passed:
+        return "The protection does not hold what it promises: do not train with this program"
+    return "The protection does what it promises, as far as can be tested"
+
+
+def explanation(audit: PrivacyAudit) -> str:
+    """What was done, in two sentences."""
+    attacked = "" if audit.membership is None else " and the finished model was attacked"
+    return (
+        f"This program was tried on synthetic patients{attacked}, as somebody would who wants to know who took "
+        "part. No patient's privacy was spent on it."
+    )
+
+
+def facts(audit: PrivacyAudit) -> list[Fact]:
+    """The numbers at the top of the page."""
+    found = []
+    if audit.epsilon is not None:
+        found.append(Fact("promised", f"ε {cost(audit.epsilon)}", "the most each patient's privacy may cost"))
+    if (rehearsal := audit.rehearsal) is not None:
+        passed = sum(check.passed for check in rehearsal.checks)
+        found.append(Fact("tests passed", f"{passed} of {len(rehearsal.checks)}", "of the rehearsal"))
+    if audit.membership is not None:
+        attack = audit.membership.attacks["calibrated"]
+        note = f"{score(attack.auc)} is what the attack reaches, 0.50 is a coin"
+        found.append(Fact("members told from others", f"AUC {score(attack.auc)}", note))
+        note = f"of training patients; {percent(attack.false_alarms)} is guessing"
+        found.append(Fact("named at 1 % false alarms", f"{attack.found:.1%}", note))
+    if (inversion := audit.inversion) is not None and inversion.protected_psnr is not None:
+        note = f"{inversion.bare_psnr:.0f} dB without protection"
+        found.append(Fact("likeness of a rebuilt image", f"{inversion.protected_psnr:.0f} dB", note))
+    return found
+
+
+def notes(audit: PrivacyAudit) -> list[Note]:
+    """What must not be overlooked."""
+    if audit.rehearsal is None:
+        text = (
+            "The study has no clipping and no noise, so there is nothing to rehearse: whoever sees an update "
+            "or the model may learn of single patients. It is meant for public or synthetic data."
+        )
+        return [Note("alarm", text)]
+    failed = [check for check in audit.rehearsal.checks if not check.passed]
+    return [Note("alarm", f"Failed: {check.name}. {check.reason}.") for check in failed]
+
+
+def membership_in_words(attack: MembershipAttack) -> str:
+    """The calibrated attack's success."""
+    auc = with_interval(attack.auc, attack.auc_interval)
+    low, high = attack.found_interval
+    verdict = (
+        "That is no better than guessing, as far as so many patients can tell."
+        if low <= attack.false_alarms
+        else "That is better than guessing: the model remembers patients."
+    )
+    return (
+        f"Shown one training patient and one other, the attack picks the right one with a chance of {auc}. If it "
+        f"may accuse {percent(attack.false_alarms)} of the others, it finds {attack.found:.1%} of the members (95 % "
+        f"interval {low:.1%} to {high:.1%}). {verdict}"
+    )
+
+
+def inversion_caption(inversion: Inversion) -> str:
+    """What the pictures are."""
+    start = "Left: a generated picture; it shows nobody. "
+    if inversion.protected_psnr is None:
+        return start + "Right: what the attack rebuilds from the update that it causes."
+    return (
+        start
+        + "Middle: what the attack rebuilds from the update that it causes, without protection. Right: what "
+        "it rebuilds with this study's clipping and noise."
+    )
+
+
+def inversion_in_words(inversion: Inversion) -> str:
+    """How alike the pictures are."""
+    known = (
+        f"Likeness is measured in decibels (PSNR): a plain grey area reaches {inversion.constant_psnr:.1f}, the "
+        f"picture rebuilt from the bare update {inversion.bare_psnr:.1f}"
+    )
+    if inversion.protected_psnr is None:
+        return known + "."
+    against = "less" if inversion.protected_psnr < inversion.constant_psnr else "more"
+    return (
+        f"{known}, the one rebuilt from the protected update {inversion.protected_psnr:.1f}: {against} than "
+        f"somebody who has not seen the update at all. The attack is made easy: a single patient with a single "
+        f"image, one step, a network that gives much away, and {count(inversion.iterations, 'step')} of search."
+    )
+
+
+def promise(audit: PrivacyAudit) -> str:
+    """The study's promise and what it is made of."""
+    if audit.epsilon is None:
+        return "none"
+    return (
+        f"ε = {cost(audit.epsilon)}, δ = {small(audit.delta)}; unit: a patient; adjacency: add or remove one; "
+        f"clipping norm {audit.clipping_norm:g}, sampling rate {audit.sampling_rate:g}, "
+        f"{count(audit.steps, 'step')}"
+    )
+
+
+def limits(audit: PrivacyAudit) -> list[str]:
+    """What a reader might take from the page that is not there."""
+    found = [
+        "A passed rehearsal is no proof of privacy. It finds gross faults of the program: noise that is missing, "
+        "too small or used twice, and patients who count for too much. The promise itself rests on mathematics.",
+        "The canaries are tried at ε = 3 with every patient in one step, where one run can prove most; at a large "
+        "ε, or where patients are sampled, the same test would see little.",
+        "It says nothing about theft of data, about what people tell, or about what a diagnosis of one patient "
+        "says of relatives.",
+    ]
+    if audit.membership is not None:
+        found.append(
+            "Held-out patients stand for everybody else. Where they differ from the training patients, an attack "
+            "may see the difference and not the training."
+        )
+        found.append(
+            "The attack's result was computed from patients' data and is not protected: it stays with whoever "
+            "may see these patients."
+        )
+    return found

@@ -1,0 +1,70 @@
+"""``wardround-site``: what whoever is responsible at a hospital does there; wiring only."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from federation.errors import WardroundError
+
+_WIDTH = 200  # where nobody's terminal says how wide it is
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """A hospital's own view of studies and of what they do with its patients."""
+
+
+@commands.group()
+def audit() -> None:
+    """Whether what was promised is kept."""
+
+
+@audit.command()
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of a finished simulation: attack the model that it released.",
+)
+@click.option(
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Where privacy-audit.html and .json go; they are replaced.",
+)
+def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path) -> None:
+    """Try a study's protection on synthetic patients, and attack what it releases.
+
+    OVERRIDES are those of a run, e.g. study=chest_xray privacy.epsilon=1. With --run they may only say how
+    the run is read, not make another study of it. The exit code is 1 if the protection fails its rehearsal.
+    """
+    # Torch and MONAI take seconds to load, so help is there at once.
+    from client_app.audit.page import write_audit  # noqa: PLC0415
+    from client_app.audit.privacy_audit import audit_privacy  # noqa: PLC0415
+    from client_app.audit.table import audit_table  # noqa: PLC0415
+
+    audited = audit_privacy(overrides, run_folder)
+    page = write_audit(audited, to)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    console.print(audit_table(audited.record))
+    click.echo(page)
+    if audited.record.rehearsal is not None and not audited.record.rehearsal.passed:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run the command line; what is refused is a line and exit code 1."""
+    try:
+        commands()
+    except WardroundError as error:
+        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
