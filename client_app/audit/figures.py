@@ -1,7 +1,6 @@
 """The figures of the audit's page, as inline SVG."""
 
-import math
-
+from client_app.audit.membership import most_found
 from client_app.audit.records import CanaryGame, Contribution, Membership
 from federation.page.numbers import cost, score, with_interval
 from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, to_svg
@@ -57,7 +56,7 @@ def membership_roc(membership: Membership, epsilon: float | None, delta: float |
         axes.annotate("a coin", (0.62, 0.62), (6, -10), textcoords="offset points", color=MUTED)
         if epsilon is not None and delta is not None:
             grid = [step / 400 for step in range(401)]
-            ceiling = [_most_found(share, epsilon, delta) for share in grid]
+            ceiling = [most_found(share, epsilon, delta) for share in grid]
             axes.plot(grid, ceiling, color=INK, linewidth=1.4, label=f"possible at most, ε = {cost(epsilon)}")
         looks = {"calibrated": (MODEL, "-", 2.6), "plain": (ALARM, (0, (4, 2)), 1.6)}
         for name, attack in membership.attacks.items():
@@ -69,10 +68,10 @@ def membership_roc(membership: Membership, epsilon: float | None, delta: float |
         axes.annotate(
             f"at 1 % false alarms: {main.found:.1%}",
             (main.false_alarms, main.found),
-            (14, 4),
-            textcoords="offset points",
+            (0.08, 0.68),
             color=MODEL,
             weight="bold",
+            arrowprops={"arrowstyle": "-", "color": MODEL, "linewidth": 0.8},
         )
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.set(xlabel="held-out patients wrongly accused", ylabel="training patients found")
@@ -82,10 +81,3 @@ def membership_roc(membership: Membership, epsilon: float | None, delta: float |
             f"{main.found:.1%} of members are found."
         )
         return to_svg(figure, "membership-roc", told)
-
-
-def _most_found(false_alarms: float, epsilon: float, delta: float) -> float:
-    """The largest share of members that (ε, δ) lets anybody find (Kairouz et al. 2015, theorem 2.1)."""
-    few = math.exp(epsilon) * false_alarms + delta
-    many = 1 - math.exp(-epsilon) * (1 - delta - false_alarms)
-    return min(1.0, few, many)

@@ -10,7 +10,8 @@ What it finds belongs to the hospital that ran it on its own patients; it leaves
 patients' data do, for it is computed from them.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -51,15 +52,13 @@ def attack_membership(
     """
     network = build_network(study.model, study.task)
     after, before = (
-        [
-            _by_patient(_margins(study, network, parameters, examples), examples.patients)
-            for examples in (members, others)
-        ]
+        [_margins(study, network, parameters, examples) for examples in (members, others)]
         for parameters in (released, reference)
     )
+    gained = [late - early for late, early in zip(after, before, strict=True)]
     return {
-        "calibrated": judge_attack(after[0] - before[0], after[1] - before[1]),
-        "plain": judge_attack(*after),
+        "calibrated": _judge(_within_classes(gained, members, others), members, others),
+        "plain": _judge(after, members, others),
     }
 
 
@@ -90,6 +89,16 @@ def judge_attack(members: Scores, others: Scores) -> MembershipAttack:
     )
 
 
+def most_found(false_alarms: float, epsilon: float, delta: float) -> float:
+    """The largest share of members that (ε, δ) lets anybody find at that price in false alarms.
+
+    Unit: a patient; adjacency: add or remove one patient (Kairouz, Oh & Viswanath 2015, theorem 2.1).
+    """
+    few = math.exp(epsilon) * false_alarms + delta
+    many = 1 - math.exp(-epsilon) * (1 - delta - false_alarms)
+    return min(1.0, few, many)
+
+
 def clopper_pearson(successes: int, trials: int) -> tuple[float, float]:
     """The exact 95 % interval of a probability (Clopper & Pearson 1934)."""
     low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, 0.025))
@@ -109,6 +118,27 @@ def _margins(study: Study, network: nn.Module, parameters: Parameters, examples:
     others = torch.logsumexp(scores.masked_fill(own, -torch.inf), dim=1)
     margins: Scores = (scores[own] - others).numpy()
     return margins
+
+
+def _judge(scores: Sequence[Scores], members: Examples, others: Examples) -> MembershipAttack:
+    """By the patients' scores of those of their images."""
+    return judge_attack(_by_patient(scores[0], members.patients), _by_patient(scores[1], others.patients))
+
+
+def _within_classes(scores: Sequence[Scores], members: Examples, others: Examples) -> list[Scores]:
+    """Scores as deviations from the others of the same class, of whom an attacker has examples.
+
+    A class is easier than another to a model that has seen more of it; if members and others are not sick in
+    equal shares, that alone would tell them apart.
+    """
+    found = [np.zeros_like(part) for part in scores]
+    for label in np.unique(members.targets):
+        known = scores[1][others.targets == label]
+        middle = float(known.mean()) if len(known) else 0.0
+        spread = float(known.std()) or 1.0 if len(known) else 1.0
+        for part, values, examples in zip(found, scores, (members, others), strict=True):
+            part[examples.targets == label] = (values[examples.targets == label] - middle) / spread
+    return found
 
 
 def _by_patient(values: Scores, patients: NDArray[np.int64]) -> Scores:

@@ -85,8 +85,8 @@ def _membership(run: RunConfig, folder: Path) -> Membership:
         raise ConfigError(f"--run {folder} has released no model; name a run that was completed")
     if released.manifest.study_id != run.study.id:
         raise ConfigError(
-            f"--run {folder} was study {released.manifest.study_id[:12]}, and the settings given, or conf/ as "
-            f"it is now, make it {run.study.id[:12]}; leave out what changes the study"
+            f"--run {folder} was study {released.manifest.study_id[:12]}, and the settings given, or conf/ "
+            f"as it is now, make it {run.study.id[:12]}; leave out what changes the study"
         )
     reference, words = _reference(run.study, models)
     hospitals = tuple(run.federation.sites)

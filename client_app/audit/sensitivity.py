@@ -53,7 +53,7 @@ def sensitivity_check(study: Study, network: nn.Module) -> tuple[Check, tuple[Co
         found=most.share,
         limit=1.0,
         reason=f"of patients with {_IMAGES[0]} to {_IMAGES[-1]} images, none may move the sum by more than "
-        f"{clipping_norm:g}; one with {most.images} moved it by {most.share:.4g} times that",
+        f"{clipping_norm:g}; one with {most.images} moved it by {most.share:.3f} times that",
     ), found
 
 

@@ -103,9 +103,8 @@ attack may exist; the promise holds against all of them, this attack is one.</p>
 <h2>Can an image be rebuilt from what leaves the hospital?</h2>
 <figure>
 <img src="data:image/png;base64,{{ inversion_png }}" alt="{{ inversion_alt }}">
-<figcaption>{{ inversion_caption }}</figcaption>
+<figcaption>{{ inversion_caption }} {{ inversion_in_words }}</figcaption>
 </figure>
-<p>{{ inversion_in_words }}</p>
 </section>
 {% endif %}
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from client_app.audit.records import CheckName, Inversion, MembershipAttack, PrivacyAudit
+from client_app.audit.membership import most_found
+from client_app.audit.records import CheckName, Inversion, Membership, MembershipAttack, PrivacyAudit
 from federation.page.numbers import cost, count, percent, score, small, with_interval
 
 QUESTIONS: dict[CheckName, str] = {
@@ -45,8 +46,8 @@ def explanation(audit: PrivacyAudit) -> str:
     """What was done, in two sentences."""
     attacked = "" if audit.membership is None else " and the finished model was attacked"
     return (
-        f"This program was tried on synthetic patients{attacked}, as somebody would who wants to know who took "
-        "part. No patient's privacy was spent on it."
+        f"This program was tried on synthetic patients{attacked}, as somebody would who wants to know who "
+        "took part. No patient's privacy was spent on it."
     )
 
 
@@ -72,14 +73,32 @@ def facts(audit: PrivacyAudit) -> list[Fact]:
 
 def notes(audit: PrivacyAudit) -> list[Note]:
     """What must not be overlooked."""
+    found = [] if audit.membership is None else _broken_promise(audit, audit.membership)
     if audit.rehearsal is None:
         text = (
             "The study has no clipping and no noise, so there is nothing to rehearse: whoever sees an update "
             "or the model may learn of single patients. It is meant for public or synthetic data."
         )
-        return [Note("alarm", text)]
+        return [Note("alarm", text), *found]
     failed = [check for check in audit.rehearsal.checks if not check.passed]
-    return [Note("alarm", f"Failed: {check.name}. {check.reason}.") for check in failed]
+    return [*(Note("alarm", f"Failed: {check.name}. {check.reason}.") for check in failed), *found]
+
+
+def _broken_promise(audit: PrivacyAudit, membership: Membership) -> list[Note]:
+    """Said if an attack finds more members than the study's promise leaves to anybody."""
+    if audit.epsilon is None or audit.delta is None:
+        return []
+    found = []
+    for name, attack in membership.attacks.items():
+        most = most_found(attack.false_alarms, audit.epsilon, audit.delta)
+        if attack.found_interval[0] > most:
+            text = (
+                f"The {name} attack finds {attack.found:.1%} of the training patients at "
+                f"{percent(attack.false_alarms)} false alarms; the promise leaves at most {most:.1%} to "
+                "anybody. Either the protection is broken, or the held-out patients are not like the others."
+            )
+            found.append(Note("alarm", text))
+    return found
 
 
 def membership_in_words(attack: MembershipAttack) -> str:
@@ -89,12 +108,13 @@ def membership_in_words(attack: MembershipAttack) -> str:
     verdict = (
         "That is no better than guessing, as far as so many patients can tell."
         if low <= attack.false_alarms
-        else "That is better than guessing: the model remembers patients."
+        else "That is better than guessing: the model remembers patients, or the held-out patients differ "
+        "from those whom it learnt from in a way that can be seen without it."
     )
     return (
-        f"Shown one training patient and one other, the attack picks the right one with a chance of {auc}. If it "
-        f"may accuse {percent(attack.false_alarms)} of the others, it finds {attack.found:.1%} of the members (95 % "
-        f"interval {low:.1%} to {high:.1%}). {verdict}"
+        f"Shown one training patient and one other, the attack picks the right one with a chance of {auc}. "
+        f"If it may accuse {percent(attack.false_alarms)} of the others, it finds {attack.found:.1%} of the "
+        f"members (95 % interval {low:.1%} to {high:.1%}). {verdict}"
     )
 
 
@@ -104,25 +124,25 @@ def inversion_caption(inversion: Inversion) -> str:
     if inversion.protected_psnr is None:
         return start + "Right: what the attack rebuilds from the update that it causes."
     return (
-        start
-        + "Middle: what the attack rebuilds from the update that it causes, without protection. Right: what "
-        "it rebuilds with this study's clipping and noise."
+        f"{start}Middle: what the attack rebuilds from the update that it causes, without protection. Right: "
+        "what it rebuilds with this study's clipping and noise."
     )
 
 
 def inversion_in_words(inversion: Inversion) -> str:
     """How alike the pictures are."""
     known = (
-        f"Likeness is measured in decibels (PSNR): a plain grey area reaches {inversion.constant_psnr:.1f}, the "
-        f"picture rebuilt from the bare update {inversion.bare_psnr:.1f}"
+        f"Likeness is measured in decibels (PSNR): a plain grey area reaches {inversion.constant_psnr:.1f}, "
+        f"the picture rebuilt from the bare update {inversion.bare_psnr:.1f}"
     )
     if inversion.protected_psnr is None:
         return known + "."
     against = "less" if inversion.protected_psnr < inversion.constant_psnr else "more"
     return (
         f"{known}, the one rebuilt from the protected update {inversion.protected_psnr:.1f}: {against} than "
-        f"somebody who has not seen the update at all. The attack is made easy: a single patient with a single "
-        f"image, one step, a network that gives much away, and {count(inversion.iterations, 'step')} of search."
+        "that grey area, which knows nothing of the update. The attack is made easy: a single patient with a "
+        "single image, one step, a network that gives much away. Its search takes "
+        f"{count(inversion.iterations, 'step')}."
     )
 
 
@@ -131,8 +151,8 @@ def promise(audit: PrivacyAudit) -> str:
     if audit.epsilon is None:
         return "none"
     return (
-        f"ε = {cost(audit.epsilon)}, δ = {small(audit.delta)}; unit: a patient; adjacency: add or remove one; "
-        f"clipping norm {audit.clipping_norm:g}, sampling rate {audit.sampling_rate:g}, "
+        f"ε = {cost(audit.epsilon)}, δ = {small(audit.delta)}; unit: a patient; adjacency: add or remove "
+        f"one; clipping norm {audit.clipping_norm:g}, sampling rate {audit.sampling_rate:g}, "
         f"{count(audit.steps, 'step')}"
     )
 
@@ -140,20 +160,21 @@ def promise(audit: PrivacyAudit) -> str:
 def limits(audit: PrivacyAudit) -> list[str]:
     """What a reader might take from the page that is not there."""
     found = [
-        "A passed rehearsal is no proof of privacy. It finds gross faults of the program: noise that is missing, "
-        "too small or used twice, and patients who count for too much. The promise itself rests on mathematics.",
-        "The canaries are tried at ε = 3 with every patient in one step, where one run can prove most; at a large "
-        "ε, or where patients are sampled, the same test would see little.",
-        "It says nothing about theft of data, about what people tell, or about what a diagnosis of one patient "
-        "says of relatives.",
+        "A passed rehearsal is no proof of privacy. It finds gross faults of the program: noise that is "
+        "missing, too small or used twice, and patients who count for too much. The promise itself rests on "
+        "mathematics.",
+        "The canaries are tried at ε = 3 with every patient in one step, where one run can prove most; at a "
+        "large ε, or where patients are sampled, the same test would see little.",
+        "It says nothing about theft of data, about what people tell, or about what the diagnosis of one "
+        "patient says of relatives.",
     ]
     if audit.membership is not None:
         found.append(
-            "Held-out patients stand for everybody else. Where they differ from the training patients, an attack "
-            "may see the difference and not the training."
+            "Held-out patients stand for everybody else. Where they differ from the training patients, an "
+            "attack may see the difference and not the training."
         )
         found.append(
-            "The attack's result was computed from patients' data and is not protected: it stays with whoever "
-            "may see these patients."
+            "The attack's result was computed from patients' data and is not protected: it stays with "
+            "whoever may see these patients."
         )
     return found
