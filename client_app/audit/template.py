@@ -52,7 +52,7 @@ code that real patients would be, with one question: does it hold back what it p
 </tr></thead>
 <tbody role="rowgroup">
 {% for check in rehearsal.checks %}
-<tr role="row"><th scope="row" role="rowheader">{{ check.name }}<small>{{ questions[check.name] }}</small></th><td role="cell" data-label="result"><span class="key {{ "model" if check.passed else "alarm" }}">{{ "✓ passed" if check.passed else "✕ failed" }}</span></td><td role="cell" data-label="what was found" class="words">{{ check.reason }}</td></tr>
+<tr role="row"><th scope="row" role="rowheader">{{ check.name }}<small>{{ questions[check.name] }}</small></th><td role="cell" data-label="result"><span class="key {{ "model" if check.passed else "alarm" }}">{{ "✓ passed" if check.passed else "✕ failed" }}</span></td><td role="cell" data-label="found" class="words">{{ check.reason }}</td></tr>
 {% endfor %}
 </tbody>
 </table>

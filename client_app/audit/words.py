@@ -44,11 +44,13 @@ def headline(audit: PrivacyAudit) -> str:
 
 def explanation(audit: PrivacyAudit) -> str:
     """What was done, in two sentences."""
-    attacked = "" if audit.membership is None else " and the finished model was attacked"
-    return (
-        f"This program was tried on synthetic patients{attacked}, as somebody would who wants to know who "
-        "took part. No patient's privacy was spent on it."
+    tried = (
+        "This program was tried on synthetic patients, as somebody would who wants to know who took part; that "
+        "spends no patient's privacy."
     )
+    if audit.membership is None:
+        return tried
+    return f"{tried} Then the finished model was attacked, with its patients' own images as a yardstick."
 
 
 def facts(audit: PrivacyAudit) -> list[Fact]:
