@@ -12,11 +12,11 @@ from rich.console import Console
 from federation.config import compose_run, run_folder
 from federation.errors import StorageError, WardroundError
 from federation.overrides import quoted
+from federation.page.numbers import cost
 from federation.unit import at_delta
 from server_app.model_card import write_model_card
 from server_app.record import Summary
 from server_app.report import write_report
-from server_app.report.numbers import cost
 from server_app.report.text import spent
 from server_app.study_run import refuse_used_folder
 from server_app.trackers import make_tracker

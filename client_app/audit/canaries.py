@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from client_app.site import EngineName, Resources
 from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
 from federation.models import build_network
@@ -36,11 +37,13 @@ class Layer:
         study: one round of ``steps`` steps on the layer.
         canaries: how many there can be.
         size: how many numbers the layer has.
+        engine: by which it is trained.
     """
 
     study: Study
     canaries: int
     size: int
+    engine: EngineName
 
     def train(
         self, secret: bytes, present: NDArray[np.bool_] | None = None, round_number: int = 1
@@ -58,6 +61,7 @@ class Layer:
             patients=Patients(self._examples(present)),
             expected_patients=1,
             secret=secret,
+            resources=Resources(engine=self.engine),
         )
         update = training.run(round_number, np.zeros(self.size, dtype=np.float32), None).update
         # One step of gradient descent with rate one goes down the released sum over q patients.
@@ -85,13 +89,13 @@ def rehearsal_promise(study: Study) -> PrivacySpec:
     return study.privacy.model_copy(update=values)
 
 
-def canary_layer(study: Study, privacy: PrivacySpec, canaries: int, *, rounds: int, steps: int) -> Layer:
-    """The layer for canaries of ``study``, with another promise and length.
+def canary_layer(study: Study, privacy: PrivacySpec, engine: EngineName, *, rounds: int, steps: int) -> Layer:
+    """The layer for ``CANARIES`` canaries of ``study``, with another promise and length.
 
     Args:
         study: whose other settings are kept.
         privacy: the promise, from which the noise follows.
-        canaries: how many there is room for.
+        engine: by which it is trained.
         rounds: how often the promise is drawn on.
         steps: steps a round.
     """
@@ -101,7 +105,7 @@ def canary_layer(study: Study, privacy: PrivacySpec, canaries: int, *, rounds: i
                 name="canaries",
                 package="none",
                 classes=("absent", "present"),
-                channels=canaries,
+                channels=CANARIES,
                 image_size=(),
             ),
             "model": ModelSpec(
@@ -113,4 +117,4 @@ def canary_layer(study: Study, privacy: PrivacySpec, canaries: int, *, rounds: i
             "rounds": rounds,
         }
     )
-    return Layer(study=changed, canaries=canaries, size=2 * canaries + 2)
+    return Layer(study=changed, canaries=CANARIES, size=2 * CANARIES + 2, engine=engine)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import chdtr, chdtrc
 from torch import nn
 
-from client_app.audit.canaries import CANARIES, canary_layer, rehearsal_promise
+from client_app.audit.canaries import canary_layer, rehearsal_promise
 from client_app.audit.records import Check
+from client_app.site import EngineName, Resources
 from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
 from federation.errors import PrivacyError
@@ -32,12 +33,12 @@ _DEVIATIONS = 6.0
 Noise = NDArray[np.float64]
 
 
-def size_check(study: Study, secret: bytes) -> tuple[Check, float]:
+def size_check(study: Study, secret: bytes, engine: EngineName) -> tuple[Check, float]:
     """χ² test that a step's noise has the deviation of the study's promise; also returns what it has, over C.
 
     At the study's own σ, which follows from its ε, δ, sampling rate and steps.
     """
-    layer = canary_layer(study, study.privacy, CANARIES, rounds=study.total_steps, steps=1)
+    layer = canary_layer(study, study.privacy, engine, rounds=study.total_steps, steps=1)
     promised = _promised(layer.study)
     noise = layer.train(secret)
     likely = _likelihood(noise, promised)
@@ -52,18 +53,18 @@ def size_check(study: Study, secret: bytes) -> tuple[Check, float]:
     ), found
 
 
-def apart_check(study: Study, secret: bytes) -> Check:
+def apart_check(study: Study, secret: bytes, engine: EngineName) -> Check:
     """That two sites, two rounds and two steps of a round have noise of their own.
 
     The variance of what two steps of a round add up to tells whether they share noise: of unit draws a and b
     it is 2 (1 + their correlation).
     """
-    layer = canary_layer(study, rehearsal_promise(study), CANARIES, rounds=1, steps=1)
+    layer = canary_layer(study, rehearsal_promise(study), engine, rounds=1, steps=1)
     ours = layer.train(secret)
     # Any other secret will do; this one repeats when a simulation does.
     elsewhere = layer.train(hashlib.sha256(b"another site" + secret).digest())
     later = layer.train(secret, round_number=2)
-    double = canary_layer(study, rehearsal_promise(study), CANARIES, rounds=1, steps=2)
+    double = canary_layer(study, rehearsal_promise(study), engine, rounds=1, steps=2)
     both = double.train(secret)
     expected = 2 * (_promised(double.study) / _promised(layer.study)) ** 2
     shared = {
@@ -83,7 +84,7 @@ def apart_check(study: Study, secret: bytes) -> Check:
     )
 
 
-def everywhere_check(study: Study, network: nn.Module, secret: bytes) -> Check:
+def everywhere_check(study: Study, network: nn.Module, secret: bytes, engine: EngineName) -> Check:
     """That no number that the study's network releases is without noise: none is alike in three rounds."""
     changed = study.model_copy(
         update={
@@ -98,6 +99,7 @@ def everywhere_check(study: Study, network: nn.Module, secret: bytes) -> Check:
         patients=Patients(_somebody(study)),
         expected_patients=1,
         secret=secret,
+        resources=Resources(engine=engine),
     )
     start = np.zeros(training.model_size, dtype=np.float32)
     updates = np.stack([training.run(number, start, None).update for number in (1, 2, 3)])

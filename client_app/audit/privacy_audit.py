@@ -12,11 +12,12 @@ from pathlib import Path
 
 from client_app.audit.inversion import generated_image, invert_gradient
 from client_app.audit.membership import attack_membership
-from client_app.audit.records import Membership, PrivacyAudit
+from client_app.audit.records import Membership, PrivacyAudit, Rehearsal
 from client_app.audit.rehearsal import rehearse
 from client_app.custodian.in_process import seeded_secret
 from client_app.data.cohort import load_cohort
 from client_app.site import simulated_site
+from client_app.training.choice import engine_for
 from client_app.training.stream import SECRET_BYTES
 from federation.config import RunConfig, compose_run, read_begun
 from federation.errors import ConfigError
@@ -70,11 +71,18 @@ def audit_privacy(overrides: Sequence[str], run_folder: Path | None) -> Audited:
         clipping_norm=study.privacy.clipping_norm,
         sampling_rate=study.privacy.sampling_rate,
         steps=study.total_steps,
-        rehearsal=rehearse(study, build_network(study.model, study.task), secret) if promised else None,
+        rehearsal=_rehearsal(run, secret) if promised else None,
         inversion=inversion,
         membership=membership,
     )
     return Audited(record, pictures)
+
+
+def _rehearsal(run: RunConfig, secret: bytes) -> Rehearsal:
+    """That of the first hospital; the others differ from it by their secret."""
+    network = build_network(run.study.model, run.study.task)
+    site = simulated_site(run.federation, run.site, next(iter(run.federation.sites)))
+    return rehearse(run.study, network, secret, engine_for(run.study, network, site.resources))
 
 
 def _membership(run: RunConfig, folder: Path) -> Membership:

@@ -24,7 +24,7 @@ from client_app.audit.noise_checks import apart_check, everywhere_check, size_ch
 from client_app.audit.one_run import epsilon_at_least
 from client_app.audit.records import CanaryGame, Check, Rehearsal
 from client_app.audit.sensitivity import sensitivity_check
-from client_app.training.gradients import PatientGradients
+from client_app.site import EngineName
 from federation.cache import Arrays, cached
 from federation.errors import PrivacyError
 from federation.promise import noise_multiplier
@@ -38,26 +38,27 @@ _CONFIDENCE = 0.95
 _rehearsing = Lock()
 
 
-def rehearse(study: Study, network: nn.Module, secret: bytes) -> Rehearsal:
+def rehearse(study: Study, network: nn.Module, secret: bytes, engine: EngineName) -> Rehearsal:
     """Try everything; a failed test is told in the result.
 
     Args:
         study: that is to be trained; one with a promise of privacy.
         network: the study's, from ``build_network``; it is left as it is.
         secret: the site's; the rehearsal's noise has addresses that no study has.
+        engine: by which the site trains the study.
 
     Raises:
         PrivacyError: the study promises no privacy.
     """
-    size, found = size_check(study, secret)
-    game, canaries = _play(study, secret)
-    sensitivity, contributions = sensitivity_check(study, network)
+    size, found = size_check(study, secret, engine)
+    game, canaries = _play(study, secret, engine)
+    sensitivity, contributions = sensitivity_check(study, network, engine)
     return Rehearsal(
         checks=(
             canaries,
             size,
-            apart_check(study, secret),
-            everywhere_check(study, network, secret),
+            apart_check(study, secret, engine),
+            everywhere_check(study, network, secret, engine),
             sensitivity,
         ),
         game=game,
@@ -67,7 +68,7 @@ def rehearse(study: Study, network: nn.Module, secret: bytes) -> Rehearsal:
     )
 
 
-def require_rehearsal(study: Study, network: nn.Module, secret: bytes) -> Rehearsal:
+def require_rehearsal(study: Study, network: nn.Module, secret: bytes, engine: EngineName) -> Rehearsal:
     """A rehearsal that was passed, here or earlier on this machine with the same code and settings.
 
     Raises:
@@ -75,7 +76,7 @@ def require_rehearsal(study: Study, network: nn.Module, secret: bytes) -> Rehear
     """
 
     def passed() -> Arrays:
-        rehearsal = rehearse(study, network, secret)
+        rehearsal = rehearse(study, network, secret, engine)
         if not rehearsal.passed:
             raise PrivacyError(
                 f"rehearsal failed: {rehearsal.failures}; nothing is trained with this code: install a "
@@ -85,16 +86,16 @@ def require_rehearsal(study: Study, network: nn.Module, secret: bytes) -> Rehear
 
     # Many simulated hospitals open a study at once; the first one rehearses for all.
     with _rehearsing:
-        kept = cached(f"rehearsal-{study.name}", _fingerprint(study), passed)
+        kept = cached(f"rehearsal-{study.name}", _fingerprint(study, engine), passed)
     return Rehearsal.model_validate_json(kept["record"].tobytes())
 
 
-def _play(study: Study, secret: bytes) -> tuple[CanaryGame, Check]:
+def _play(study: Study, secret: bytes, engine: EngineName) -> tuple[CanaryGame, Check]:
     """The canaries' game: coins, one step, guesses, and what they prove."""
     promise = rehearsal_promise(study)
     # Coins from elsewhere than the noise, so that noise which is not random cannot know them.
     coins = np.random.default_rng(list(hashlib.sha256(b"coins" + secret).digest())).random(CANARIES) < 0.5
-    layer = canary_layer(study, promise, CANARIES, rounds=1, steps=1)
+    layer = canary_layer(study, promise, engine, rounds=1, steps=1)
     lean = layer.scores(layer.train(secret, coins)) - 0.5
     named = np.argsort(-np.abs(lean))[:_GUESSES]
     right = int(((lean[named] > 0) == coins[named]).sum())
@@ -118,11 +119,11 @@ def _play(study: Study, secret: bytes) -> tuple[CanaryGame, Check]:
     )
 
 
-def _fingerprint(study: Study) -> str:
+def _fingerprint(study: Study, engine: EngineName) -> str:
     """SHA-256 of everything that a rehearsal's outcome follows from."""
     parts = (
         _code(),
-        f"{PatientGradients.__module__}.{PatientGradients.__qualname__}",
+        engine,
         *(f"{package} {version(package)}" for package in ("torch", "opacus", "monai", "numpy")),
         study.model.model_dump_json(),
         repr((study.task.channels, study.task.image_size, study.task.classes)),
@@ -138,6 +139,6 @@ def _code() -> str:
     """SHA-256 of the code that is rehearsed, and of that which rehearses."""
     digest = hashlib.sha256()
     for package in (client_app.training, client_app.audit, federation):
-        for file in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+        for file in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from client_app.audit.records import Check, Contribution
+from client_app.site import EngineName
 from client_app.training.batches import Patients
 from client_app.training.gradients import PatientGradients
-from federation.head import head_inputs, head_of
+from client_app.training.trained import as_seen, trained_part
 from federation.study import Study
 from federation.tasks import Examples
 
@@ -26,10 +27,12 @@ _SCALES = (1.0, 1000.0)
 _ROUNDING = 1e-4
 
 
-def sensitivity_check(study: Study, network: nn.Module) -> tuple[Check, tuple[Contribution, ...]]:
+def sensitivity_check(
+    study: Study, network: nn.Module, engine: EngineName
+) -> tuple[Check, tuple[Contribution, ...]]:
     """Let patients of 1 to 30 images come alone, and the largest and smallest of them to all others."""
     clipping_norm = study.privacy.clipping_norm or 1.0
-    patients, gradients = _prepared(study, deepcopy(network))
+    patients, gradients = _prepared(study, deepcopy(network), engine)
     everybody = list(range(len(patients)))
 
     def moved(chosen: Sequence[int]) -> torch.Tensor:
@@ -62,7 +65,7 @@ def _images_of() -> list[int]:
     return [count for _ in _SCALES for count in _IMAGES]
 
 
-def _prepared(study: Study, network: nn.Module) -> tuple[Patients, PatientGradients]:
+def _prepared(study: Study, network: nn.Module, engine: EngineName) -> tuple[Patients, PatientGradients]:
     """Synthetic patients as the trained part of the network sees them, and that part's gradients."""
     random = np.random.default_rng(0)
     of_patient = np.repeat(np.arange(len(_images_of())), _images_of())
@@ -71,8 +74,6 @@ def _prepared(study: Study, network: nn.Module) -> tuple[Patients, PatientGradie
     images = (images.T * scales).T.astype(np.float32)
     targets = random.integers(0, len(study.task.classes), size=len(of_patient))
     patients = Patients(Examples(images, targets, of_patient, covariates={}))
-    trained: nn.Module = network
-    if study.model.trainable == "head":
-        trained = head_of(network, study.model)
-        patients = patients.seen_as(head_inputs(network, study.model, patients.images))
-    return patients, PatientGradients(trained, study.privacy.clipping_norm, study.training.class_weights)
+    seen = patients.seen_as(as_seen(study, network, patients.images))
+    norm, weights = study.privacy.clipping_norm, study.training.class_weights
+    return seen, PatientGradients(trained_part(study, network), norm, weights, engine)

@@ -45,8 +45,8 @@ def headline(audit: PrivacyAudit) -> str:
 def explanation(audit: PrivacyAudit) -> str:
     """What was done, in two sentences."""
     tried = (
-        "This program was tried on synthetic patients, as somebody would who wants to know who took part; that "
-        "spends no patient's privacy."
+        "This program was tried on synthetic patients, as somebody would who wants to know who took part; "
+        "that spends no patient's privacy."
     )
     if audit.membership is None:
         return tried

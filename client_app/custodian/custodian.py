@@ -22,6 +22,7 @@ from client_app.custodian.state import Answer, StudyState
 from client_app.data.cohort import load_cohort
 from client_app.site import SiteConfig
 from client_app.training.batches import Patients
+from client_app.training.choice import engine_for
 from client_app.training.local_round import LocalTraining
 from federation.errors import DataError, MessageError, RefusedError, WardroundError
 from federation.messages import (
@@ -110,7 +111,8 @@ class Custodian:
             self._check(study)
             network = build_network(study.model, study.task)
             if study.privacy.mode != "none":
-                require_rehearsal(study, network, self._secret)
+                engine = engine_for(study, network, self._config.resources)
+                require_rehearsal(study, network, self._secret, engine)
             cohort = load_cohort(self._config.data, study.task)
             self._check(study, cohort)
             declared = self._declared(cohort)

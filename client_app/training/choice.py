@@ -15,10 +15,11 @@ from typing import get_args
 import torch
 from torch import nn
 
-from client_app.site import EngineName
+from client_app.site import EngineName, Resources
 from client_app.training.batches import Batch
 from client_app.training.engines import ENGINES
 from client_app.training.gradients import PatientGradients
+from client_app.training.trained import random_examples, trained_part
 from federation.cache import cache_folder
 from federation.errors import PrivacyError, StorageError
 from federation.files import locked, write_whole
@@ -32,6 +33,17 @@ _WORTH = 0.85
 _PATIENTS, _REPETITIONS = 4, 3
 # Raise it when an engine changes what it rounds or how long it takes.
 _VERSION = 1
+
+
+def engine_for(study: Study, network: nn.Module, resources: Resources) -> EngineName:
+    """The engine that the hospital named for the study's ``network``, or the quickest.
+
+    Raises:
+        PrivacyError: no engine can do this network.
+    """
+    if resources.engine != "auto":
+        return resources.engine
+    return choose_engine(study, trained_part(study, network), random_examples(study, network, _PATIENTS))
 
 
 def choose_engine(study: Study, trained: nn.Module, seen: torch.Tensor) -> EngineName:

@@ -20,13 +20,13 @@ from torch import nn
 from client_app.site import Resources
 from client_app.training.augmentation import augmented
 from client_app.training.batches import Batch, Patients, sample_patients
-from client_app.training.choice import choose_engine
+from client_app.training.choice import engine_for
 from client_app.training.conformance import IMAGES, check_engine
 from client_app.training.gradients import PatientGradients, cross_entropies
 from client_app.training.noise import add_noise
 from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
 from client_app.training.stream import Stream
-from federation.head import head_inputs, head_of
+from client_app.training.trained import as_seen, random_examples, trained_part
 from federation.messages import Parameters
 from federation.models import get_parameters, layout_of, set_parameters
 from federation.promise import noise_multiplier
@@ -79,42 +79,27 @@ class LocalTraining:
         self._secret = secret
         self._noise = noise_multiplier(study)
         self._mask = layout_of(network).mask
-        # Where only the head learns, what it sees of an image that does not move need be computed only once.
-        self._only_head = study.model.trainable == "head" and study.training.augmentation is None
         self._gradients = self._checked_gradients(resources or Resources())
 
     def _checked_gradients(self, resources: Resources) -> PatientGradients:
         """The engine that the site chose, after it has shown on random images that it keeps the promise."""
-        study = self._study
-        trained = head_of(self._network, study.model) if self._only_head else self._network
-        seen = self._random_examples()
-        engine = choose_engine(study, trained, seen) if resources.engine == "auto" else resources.engine
+        study, trained = self._study, trained_part(self._study, self._network)
+        engine = engine_for(study, self._network, resources)
+        weights, norm = study.training.class_weights, study.privacy.clipping_norm
 
         def make(clipping_norm: float | None) -> PatientGradients:
-            weights = study.training.class_weights
             return PatientGradients(trained, clipping_norm, weights, engine, resources.memory_mib)
 
-        norm = study.privacy.clipping_norm
         if norm is not None:
             check_engine(
                 make,
                 trained,
-                images=seen,
-                losses=cross_entropies(study.training.class_weights),
+                images=random_examples(study, self._network, IMAGES),
+                losses=cross_entropies(weights),
                 clipping_norm=norm,
                 name=engine,
             )
         return make(norm)
-
-    def _random_examples(self) -> torch.Tensor:
-        """Random images of the task's shape, or what the head sees of them where only it learns."""
-        task = self._study.task
-        images = torch.randn(
-            IMAGES, task.channels, *task.image_size, generator=torch.Generator().manual_seed(0)
-        )
-        if not self._only_head:
-            return images
-        return head_inputs(self._network, self._study.model, images)
 
     @property
     def model_size(self) -> int:
@@ -137,9 +122,7 @@ class LocalTraining:
 
     def _what_is_trained_on(self) -> Patients:
         """The images, or what the head sees of them."""
-        if not self._only_head:
-            return self._patients
-        return self._patients.seen_as(head_inputs(self._network, self._study.model, self._patients.images))
+        return self._patients.seen_as(as_seen(self._study, self._network, self._patients.images))
 
     def _step(
         self,
