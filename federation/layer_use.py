@@ -35,6 +35,7 @@ _KINDS = (
 Rows = dict[str, list[int]]
 
 
+@torch.enable_grad()  # whatever the caller's mode is
 def freeze_unreadable(network: nn.Module, shape: tuple[int, ...]) -> list[str]:
     """Freeze the parameters that take no part in the scores, and those that stand outside a layer.
 

@@ -293,3 +293,11 @@ def test_a_layer_that_keeps_state_is_refused():
 def test_a_network_that_mixes_patients_or_draws_at_random_is_refused(arguments):
     with pytest.raises(ConfigError, match="no patient's part can be bounded"):
         build_network(with_arguments("small_cnn", **arguments), TASK)
+
+
+def test_a_network_is_the_same_wherever_it_is_built():
+    run = compose_run([])
+    with torch.no_grad():
+        quiet = build_network(run.study.model, run.study.task)
+    usual = build_network(run.study.model, run.study.task)
+    assert layout_of(quiet) == layout_of(usual)
