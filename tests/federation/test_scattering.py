@@ -81,8 +81,10 @@ class TestClassifier:
         with pytest.raises(ConfigError, match=r"say model\.trainable=head"):
             build_network(STUDY.model.model_copy(update={"trainable": "all"}), STUDY.task)
 
-    def test_public_statistics_whiten_what_the_head_sees(self, network, images):
-        public = torch.from_numpy(np.random.default_rng(1).random((64, 1, 28, 28), dtype=np.float32))
+    def test_public_statistics_whiten_what_the_head_sees(self):
+        network = ScatteringClassifier((12, 12), classes=2, components=16)
+        random = np.random.default_rng(1)
+        public, images = (torch.from_numpy(random.random((n, 1, 12, 12), dtype=np.float32)) for n in (64, 5))
         network.fit(public)
         white = (network._logarithms(public) - network.mean) @ network.whitening
         covariance = np.cov(white.detach().numpy().T)

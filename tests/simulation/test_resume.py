@@ -65,6 +65,7 @@ def test_a_run_killed_while_it_writes_goes_on_to_the_same_model_and_record(noise
     assert record(folder) == record(whole.folder)
 
 
+@pytest.mark.deployment
 def test_a_run_killed_again_and_again_comes_to_the_same_end(start, whole, tmp_path):
     process, folder = start(*SETTINGS)
     for round_number in (1, 3, 4):
