@@ -4,16 +4,12 @@ An image stands for a patient; δ = 1e-5. Learning rates of both were chosen on 
 naive network's of .01, .03, .1 and .3; the test images measure what is left.
 """
 
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from benchmarks.processes import run_watched
+from benchmarks.sweeps import areas
 from benchmarks.table import Row
-from federation.overrides import quoted
-from simulation.sweep.record import SweepRecord
 
 SEEDS = 5
 CNN_SEEDS = 2
@@ -39,8 +35,12 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for epsilon, rate in RATES.items():
-            naive = _areas(folder / f"cnn-{epsilon}", epsilon, CNN_RATES[epsilon], CNN_SEEDS, _NAIVE)
-            ours = _areas(folder / f"scattering-{epsilon}", epsilon, rate, SEEDS)
+            promise = (*_COMMON, f"privacy.epsilon={epsilon}")
+            slow = (*_NAIVE, f"training.learning_rate={CNN_RATES[epsilon]}")
+            naive = areas(folder / f"cnn-{epsilon}", CNN_SEEDS, (*promise, *slow))
+            ours = areas(
+                folder / f"scattering-{epsilon}", SEEDS, (*promise, f"training.learning_rate={rate}")
+            )
             base = f"naive DP-FedAvg of a small CNN, ε = {epsilon}"
             case, ratio = f"scattering, ε = {epsilon}", mean(ours) / mean(naive)
             rows += [
@@ -49,16 +49,3 @@ def run() -> list[Row]:
                 Row(case, "test AUC, deviation", stdev(ours), ""),
             ]
     return rows
-
-
-def _areas(folder: Path, epsilon: int, rate: float, seeds: int, overrides: Sequence[str] = ()) -> list[float]:
-    """The AUC of each seed's model, from one sweep."""
-    settings = [
-        f"seed={','.join(str(seed) for seed in range(1, seeds + 1))}",
-        f"privacy.epsilon={epsilon}",
-        f"training.learning_rate={rate}",
-        f"run_dir={quoted(folder)}",
-    ]
-    run_watched([sys.executable, "-m", "simulation", "-q", "-m", *_COMMON, *overrides, *settings])
-    record = SweepRecord.model_validate_json((folder / "sweep.json").read_bytes())
-    return [job.auc for job in record.measured if job.auc is not None]
