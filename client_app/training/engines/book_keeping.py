@@ -50,8 +50,8 @@ class BookKeeping:
             self._refuse_use_outside(batch.images[:1])
             self._tried = True
         parts = self._parts(batch)
-        squares = torch.stack([part.squares() for part in parts.values()]).sum(0)
-        factors = clip_factors(squares, self._clipping_norm)
+        squares = torch.stack([part.squares().double() for part in parts.values()]).sum(0)
+        factors = clip_factors(squares, self._clipping_norm).to(self._parameters[0].dtype)
         if not factors.all():  # what is not finite would still be so times zero
             return self.clipped_sum(only(batch, factors != 0))
         return [parts[p].weighted(factors) if p in parts else torch.zeros_like(p) for p in self._parameters]

@@ -14,6 +14,9 @@ import torch
 from client_app.training.batches import Batch
 from client_app.training.engines.engine import by_patient, one_image_each, squared_norms
 
+# Rounding errors that a sum over positions may gather, in units of the last place of its largest terms.
+_ROUNDINGS = 32
+
 
 class Part(Protocol):
     """What one batch's patients give to one parameter."""
@@ -66,9 +69,9 @@ class Product:
         x, g = self.rows(self.x, self.g)
         if one_image_each(self.batch):
             return _squares_of_products(x, g)
-        squares = torch.zeros(self.batch.patients, dtype=x.dtype)
+        squares = torch.zeros(self.batch.patients, dtype=torch.float64)
         for patients, images in _of_equal_count(self.batch):
-            squares[patients] = _squares_of_products(_together(x, images), _together(g, images))
+            squares[patients] = _squares_of_products(_together(x, images), _together(g, images)).double()
         return squares
 
     def weighted(self, factors: torch.Tensor) -> torch.Tensor:
@@ -98,8 +101,17 @@ def _together(rows: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-    """Squared norms ``[p]`` of ``g' x``: rows ``[p, positions, inputs]``, ``[p, positions, outputs]``."""
+    """Squared norms ``[p]`` of ``g' x``: rows ``[p, positions, inputs]``, ``[p, positions, outputs]``.
+
+    Rounded up. Where positions cancel, rounding errors are as large as the whole, and a model made for it
+    could hide a patient's gradient in them. So the norm is computed in float64, and what the gradient itself
+    may be off by, in the precision in which it is summed, is added.
+    """
     if x.shape[1] == 1:
         return squared_norms(x) * squared_norms(g)
+    unit = _ROUNDINGS * torch.finfo(x.dtype).eps
+    x, g = x.double(), g.double()
+    whole = (x.norm(dim=2) * g.norm(dim=2)).sum(1)
     grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
-    return grams.flatten(1).sum(1).clamp(min=0.0)
+    norms: torch.Tensor = grams.flatten(1).sum(1).clamp(min=0.0).sqrt() + unit * whole
+    return norms.square()

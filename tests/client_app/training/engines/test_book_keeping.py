@@ -7,6 +7,7 @@ from torch import nn
 
 from client_app.training.engines.book_keeping import BookKeeping
 from client_app.training.engines.convolution import Convolution
+from client_app.training.engines.parts import _squares_of_products
 from federation.errors import PrivacyError
 
 
@@ -194,3 +195,24 @@ def test_a_frozen_layer_that_is_not_known_is_none_of_its_business():
     )
     network[0].requires_grad_(False)
     check(network.double(), make_batch((1, 4, 4), [1, 2]))
+
+
+def float32_grams(x, g):
+    """Mutant: Gram matrices as they are, in single precision."""
+    grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
+    return grams.flatten(1).sum(1).clamp(min=0.0)
+
+
+def hidden(squares_of):
+    """How many of 50 patients have a longer gradient than ``squares_of`` says, where positions cancel."""
+    draw = torch.Generator().manual_seed(0)
+    x = 1e5 + torch.randn(50, 16, 12, generator=draw)
+    g = torch.randn(50, 16, 12, generator=draw)
+    g = g - g.mean(1, keepdim=True)
+    true = torch.bmm(g.transpose(1, 2), x).flatten(1).double().square().sum(1)
+    return int((squares_of(x, g).double() < true * (1 - 1e-6)).sum())
+
+
+def test_no_gradient_hides_in_the_rounding_of_positions_that_cancel():
+    assert hidden(_squares_of_products) == 0
+    assert hidden(float32_grams) > 0
