@@ -4,11 +4,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from federation.errors import WardroundError
-
-_WIDTH = 200  # where nobody's terminal says how wide it is
+from federation.command_line import print_table, run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,22 +45,15 @@ def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path) -> No
 
     audited = audit_privacy(overrides, run_folder)
     page = write_audit(audited, to)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
-    console.print(audit_table(audited.record))
+    print_table(audit_table(audited.record))
     click.echo(page)
     if audited.record.rehearsal is not None and not audited.record.rehearsal.passed:
         sys.exit(1)
 
 
 def main() -> None:
-    """Run the command line; what is refused is a line and exit code 1."""
-    try:
-        commands()
-    except WardroundError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
-        sys.exit(1)
+    """Run the command line."""
+    run(commands)
 
 
 if __name__ == "__main__":

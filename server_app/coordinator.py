@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from federation.errors import WardroundError
+from federation.command_line import print_table, run
 
 # Torch and MONAI take seconds to load, so each command loads what it needs and help is there at once.
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from server_app.export import Format
 
 FORMATS = ("safetensors", "torchscript", "torch_export", "monai_bundle")
@@ -24,7 +21,6 @@ _RUNS = click.option(
     show_default=True,
     help="The folder of runs.",
 )
-_WIDTH = 200  # where nobody's terminal says how wide it is
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +43,7 @@ def list_models(runs: Path) -> None:
     from server_app.library import stored_models  # noqa: PLC0415
     from server_app.library_tables import model_table  # noqa: PLC0415
 
-    _print(model_table(stored_models(runs)))
+    print_table(model_table(stored_models(runs)))
 
 
 @model.command()
@@ -58,7 +54,7 @@ def show(version: str, runs: Path) -> None:
     from server_app.library import find_model  # noqa: PLC0415
     from server_app.library_tables import model_facts  # noqa: PLC0415
 
-    _print(model_facts(find_model(runs, version)))
+    print_table(model_facts(find_model(runs, version)))
 
 
 @model.command()
@@ -104,17 +100,6 @@ def predict(version: str, images_folder: Path, to: Path, runs: Path) -> None:
         sys.exit(1)
 
 
-def _print(table: "Table") -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
-    console.print(table)
-
-
 def main() -> None:
-    """Run the command line; what is refused is a line and exit code 1."""
-    try:
-        commands()
-    except WardroundError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
-        sys.exit(1)
+    """Run the command line."""
+    run(commands)

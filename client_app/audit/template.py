@@ -4,42 +4,20 @@
 # ruff: noqa: E501
 
 PAGE = """\
-{# SVG comes from figures.py, which draws numbers and words of our own: the only text passed through as it is. #}
-{% macro figure(svg, title) %}
-<figure>
-<h3>{{ title }}</h3>
-{{ svg | safe }}
-<figcaption>{{ caller() }}</figcaption>
-</figure>
-{% endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{{ audit.title }} – privacy audit</title>
-<link rel="icon" href="data:,">
-<style>
-{% include "report.css.j2" %}
-</style>
-</head>
-<body>
-<header>
+{% extends "frame.html.j2" %}
+{% from "macros.html.j2" import figure %}
+{% block title %}{{ audit.title }} – privacy audit{% endblock %}
+{% block opening %}
 <p class="study">{{ audit.title }} – privacy audit</p>
 <h1>{{ headline }}</h1>
 <p class="lead">{{ explanation }}</p>
-<dl class="facts">
-{% for fact in facts %}
-<div><dt>{{ fact.label }}</dt><dd class="value">{{ fact.value }}</dd><dd class="aside">{{ fact.note }}</dd></div>
-{% endfor %}
-</dl>
+{% endblock %}
+{% block notes %}
 {% for note in notes %}
 <p class="note {{ note.kind }}">{{ note.text }}</p>
 {% endfor %}
-</header>
-
-<main>
+{% endblock %}
+{% block main %}
 {% if rehearsal %}
 <section>
 <h2>Does the protection do what it says?</h2>
@@ -126,7 +104,5 @@ attack may exist; the promise holds against all of them, this attack is one.</p>
 </dl>
 <p>Every number stands in <code>privacy-audit.json</code> beside this page.</p>
 </section>
-</main>
-</body>
-</html>
+{% endblock %}
 """

@@ -110,8 +110,8 @@ class Custodian:
         if self._opened is None or self._opened.study.id != study.id:
             self._check(study)
             network = build_network(study.model, study.task)
+            engine = engine_for(study, network, self._config.resources)
             if study.privacy.mode != "none":
-                engine = engine_for(study, network, self._config.resources)
                 require_rehearsal(study, network, self._secret, engine)
             cohort = load_cohort(self._config.data, study.task)
             self._check(study, cohort)
@@ -126,7 +126,7 @@ class Custodian:
                     patients=Patients(cohort.train),
                     expected_patients=declared,
                     secret=self._secret,
-                    resources=self._config.resources,
+                    resources=self._config.resources.model_copy(update={"engine": engine}),
                 ),
             )
         self._check(study, self._opened.cohort)

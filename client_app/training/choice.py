@@ -17,7 +17,6 @@ from torch import nn
 
 from client_app.site import EngineName, Resources
 from client_app.training.batches import Batch
-from client_app.training.engines import ENGINES
 from client_app.training.gradients import PatientGradients
 from client_app.training.trained import random_examples, trained_part
 from federation.cache import cache_folder
@@ -107,7 +106,7 @@ def _first_able(trained: nn.Module, seen: torch.Tensor) -> EngineName:
         if _seconds(name, trained, seen, patience=0.0) is not None:
             return name
     raise PrivacyError(
-        f"none of the engines {list(ENGINES)} can bound what a patient adds; choose another model"
+        f"none of the engines {list(_CANDIDATES)} can bound what a patient adds; choose another model"
     )
 
 

@@ -4,47 +4,22 @@
 # ruff: noqa: E501
 
 PAGE = """\
-{# SVG comes from figures.py, which escapes every name it draws: the only text that is passed through as it is. #}
-{% macro figure(svg, title) %}
-<figure>
-<h3>{{ title }}</h3>
-{{ svg | safe }}
-<figcaption>{{ caller() }}</figcaption>
-</figure>
-{% endmacro %}
-{% macro cell(label, value) %}
-<td role="cell" data-label="{{ label }}">{{ value }}</td>
-{%- endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{{ summary.title }} – study report</title>
-<link rel="icon" href="data:,">
-<style>
-{% include "report.css.j2" %}
-</style>
-</head>
-<body>
-<header>
+{% extends "frame.html.j2" %}
+{% from "macros.html.j2" import figure, cell %}
+{% block title %}{{ summary.title }} – study report{% endblock %}
+{% block opening %}
 <p class="study">{{ summary.title }}{% if summary.rendered %} – rendered images{% endif %}</p>
 <h1>{{ headline }}</h1>
 {% if explanation %}
 <p class="lead">{{ explanation }}</p>
 {% endif %}
-<dl class="facts">
-{% for fact in facts %}
-<div><dt>{{ fact.label }}</dt><dd class="value">{{ fact.value }}</dd><dd class="aside">{{ fact.note }}</dd></div>
-{% endfor %}
-</dl>
+{% endblock %}
+{% block notes %}
 {% for note in notes %}
 <p class="note {{ note.kind }}">{{ note.text }}</p>
 {% endfor %}
-</header>
-
-<main>
+{% endblock %}
+{% block main %}
 {% if pictures.comparison or pictures.roc %}
 <section>
 <h2>Is it better together?</h2>
@@ -220,7 +195,5 @@ Scores stay at the hospitals.
 <code>sha256sum</code> and compare; then compare the study id above with the one that your hospital approved. Every
 figure on this page was drawn from <code>summary.json</code> and <code>metrics.jsonl</code> in the run's folder.</p>
 </section>
-</main>
-</body>
-</html>
+{% endblock %}
 """

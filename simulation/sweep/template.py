@@ -4,41 +4,25 @@
 # ruff: noqa: E501
 
 PAGE = """\
-{# SVG comes from figures, which escape every name they draw: the only text that is passed through as it is. #}
-{% macro cell(label, value) %}
-<td role="cell" data-label="{{ label }}">{{ value }}</td>
-{%- endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{{ title }} – {{ record.jobs | length }} runs compared</title>
-<link rel="icon" href="data:,">
-<style>
-{% include "report.css.j2" %}
+{% extends "frame.html.j2" %}
+{% from "macros.html.j2" import cell %}
+{% block title %}{{ title }} – {{ record.jobs | length }} runs compared{% endblock %}
+{% block style %}
 a { color: var(--model); }
-</style>
-</head>
-<body>
-<header>
+{% endblock %}
+{% block opening %}
 <p class="study">{{ title }}{% if record.rendered %} – rendered images{% endif %} – {{ record.jobs | length }} runs compared</p>
 <h1>{{ headline }}</h1>
 <p class="lead">AUC says how often the model ranks a diseased patient above a healthy one: 1 is always, 0.5 is a
 coin. ε is the privacy promised to each patient: the smaller it is, the stronger the promise, and the more noise the
 model has to learn through.</p>
-<dl class="facts">
-{% for fact in facts %}
-<div><dt>{{ fact.label }}</dt><dd class="value">{{ fact.value }}</dd><dd class="aside">{{ fact.note }}</dd></div>
-{% endfor %}
-</dl>
+{% endblock %}
+{% block notes %}
 {% for note in alarms %}
 <p class="note alarm">{{ note.text }}</p>
 {% endfor %}
-</header>
-
-<main>
+{% endblock %}
+{% block main %}
 {% if curve or dots %}
 <section>
 <h2>{{ "What does privacy cost?" if curve else "Which setting does how well?" }}</h2>
@@ -119,7 +103,5 @@ Marks at the same ε stand a little apart, so that all can be seen.
 <p>Every figure on this page was drawn from <code>sweep.json</code> in this folder. Each run's own folder beside it holds
 its whole record, with the settings, the models and their SHA-256.</p>
 </section>
-</main>
-</body>
-</html>
+{% endblock %}
 """

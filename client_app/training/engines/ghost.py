@@ -6,32 +6,14 @@ go through it; those with more go through ``hooks``.
 
 import torch
 from opacus.grad_sample import GradSampleModuleFastGradientClipping
-from torch import nn
 
 from client_app.training.batches import Batch
-from client_app.training.engines.engine import Losses, clip_factors, only, trainable
-from client_app.training.engines.hooks import Hooks, hooked, refuse_padding, refuse_unused
+from client_app.training.engines.engine import clip_factors, only
+from client_app.training.engines.hooks import Hooks, hooked, refuse_unused
 
 
-class Ghost:
-    """See the module.
-
-    Args:
-        network: images ``[n, ...]`` to scores ``[n, ...]``.
-        clipping_norm: C.
-        losses: of each image.
-
-    Raises:
-        PrivacyError: Opacus cannot tell this network's gradients.
-    """
-
-    def __init__(self, network: nn.Module, clipping_norm: float, losses: Losses) -> None:
-        refuse_padding(network)
-        self._network = network
-        self._clipping_norm = clipping_norm
-        self._losses = losses
-        self._parameters = trainable(network)
-        self._hooks = Hooks(network, clipping_norm, losses)
+class Ghost(Hooks):
+    """See the module; it is made as ``Hooks`` is."""
 
     def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
         """See ``Engine``."""
@@ -39,7 +21,7 @@ class Ghost:
         sums = self._of_single_images(only(batch, single))
         if single.all():
             return sums
-        others = self._hooks.clipped_sum(only(batch, ~single))
+        others = super().clipped_sum(only(batch, ~single))
         return [a + b for a, b in zip(sums, others, strict=True)]
 
     def _of_single_images(self, batch: Batch) -> list[torch.Tensor]:
