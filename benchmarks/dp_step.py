@@ -117,8 +117,7 @@ def measured(case: Case, way: str) -> Step:
     batch = Batch(
         images=torch.randn(case.patients, *case.shape),
         targets=torch.arange(case.patients) % 2,
-        rows=torch.arange(case.patients),
-        patients=case.patients,
+        counted=torch.ones(case.patients, dtype=torch.bool),
     )
     engine = quickest(network, batch.images) if way == "auto" else way
     step = _step(network, batch, engine)

@@ -10,7 +10,7 @@ from torch import nn
 from federation.networks import NETWORKS
 from federation.study import ModelSpec
 
-_IMAGES_AT_ONCE = 256
+IMAGES_AT_ONCE = 32
 # Bytes that are remembered: of hundreds of hospitals, or one of them would push out the next.
 _REMEMBERED = 256 * 2**20
 
@@ -23,17 +23,20 @@ def head_of(network: nn.Module, model: ModelSpec) -> nn.Module:
     return network.get_submodule(NETWORKS[model.network].head)
 
 
-def head_inputs(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> torch.Tensor:
+def head_inputs(
+    network: nn.Module, model: ModelSpec, images: torch.Tensor, images_at_once: int = IMAGES_AT_ONCE
+) -> torch.Tensor:
     """What the head gets to see of ``images``: ``head_of(...)`` makes the network's scores of it.
 
-    The same images through the same layers are computed once in a process.
+    The same images through the same layers are computed once in a process. Batches are always of
+    ``images_at_once``, so that no image's features depend, in their last bits, on how many others there are.
     """
-    key = _fingerprint(network, model, images)
+    key = _fingerprint(network, model, images, images_at_once)
     with _lock:
         if key in _seen:
             _seen.move_to_end(key)
             return _seen[key]
-    features = _computed(network, model, images)
+    features = _computed(network, model, images, images_at_once)
     with _lock:
         _seen[key] = features
         while sum(held.nbytes for held in _seen.values()) > _REMEMBERED:
@@ -41,21 +44,24 @@ def head_inputs(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> t
     return features
 
 
-def _computed(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> torch.Tensor:
+def _computed(
+    network: nn.Module, model: ModelSpec, images: torch.Tensor, images_at_once: int
+) -> torch.Tensor:
     seen: list[torch.Tensor] = []
     hook = head_of(network, model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         with torch.no_grad():
-            for batch in torch.split(images, _IMAGES_AT_ONCE):
-                network(batch)
+            for batch in torch.split(images, images_at_once):
+                network(torch.cat([batch, batch[:1].expand(images_at_once - len(batch), *batch.shape[1:])]))
     finally:
         hook.remove()
-    return torch.cat(seen)
+    return torch.cat(seen)[: len(images)]
 
 
-def _fingerprint(network: nn.Module, model: ModelSpec, images: torch.Tensor) -> bytes:
+def _fingerprint(network: nn.Module, model: ModelSpec, images: torch.Tensor, images_at_once: int) -> bytes:
     """Everything that what the head sees follows from."""
-    digest = hashlib.sha256(repr((model.network, sorted(model.arguments.items()), images.shape)).encode())
+    settings = (model.network, sorted(model.arguments.items()), images.shape, images_at_once)
+    digest = hashlib.sha256(repr(settings).encode())
     digest.update(images.contiguous().numpy().data)
     head = {id(parameter) for parameter in head_of(network, model).parameters()}
     for parameter in network.parameters():

@@ -59,13 +59,14 @@ class Layer:
             study=self.study,
             network=build_network(self.study.model, self.study.task),
             patients=Patients(self._examples(present)),
-            expected_patients=1,
+            expected_patients=self.canaries,
             secret=secret,
             resources=Resources(engine=self.engine),
         )
         update = training.run(round_number, np.zeros(self.size, dtype=np.float32), None).update
-        # One step of gradient descent with rate one goes down the released sum over q patients.
-        scale = self.study.privacy.sampling_rate / (self.study.privacy.clipping_norm or 1.0)
+        # One step of gradient descent with rate one goes down the released sum over q times all canaries.
+        privacy = self.study.privacy
+        scale = privacy.sampling_rate * self.canaries / (privacy.clipping_norm or 1.0)
         return np.asarray(-scale * update, dtype=np.float64)
 
     def scores(self, released: NDArray[np.float64]) -> NDArray[np.float64]:

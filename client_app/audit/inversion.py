@@ -92,7 +92,7 @@ def _update(study: Study, image: torch.Tensor, target: torch.Tensor, secret: byt
     """What one step releases if the image is all there is, float ``[parameters]``; bare without a secret."""
     clipping_norm = None if secret is None else study.privacy.clipping_norm
     gradients = PatientGradients(_network(study, image.shape), clipping_norm)
-    batch = Batch(images=image, targets=target, rows=torch.zeros(1, dtype=torch.int64), patients=1)
+    batch = Batch(images=image, targets=target, counted=torch.ones(1, dtype=torch.bool))
     totals = gradients.total([batch])
     noise = noise_multiplier(study)
     if secret is not None and clipping_norm is not None and noise is not None:

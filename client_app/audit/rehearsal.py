@@ -71,23 +71,29 @@ def rehearse(study: Study, network: nn.Module, secret: bytes, engine: EngineName
 def require_rehearsal(study: Study, network: nn.Module, secret: bytes, engine: EngineName) -> Rehearsal:
     """A rehearsal that was passed, here or earlier on this machine with the same code and settings.
 
+    Assumption: whoever can write into the cache of a site could as well change its code.
+
     Raises:
         PrivacyError: a test failed; nothing may then be trained.
     """
 
     def passed() -> Arrays:
-        rehearsal = rehearse(study, network, secret, engine)
-        if not rehearsal.passed:
-            raise PrivacyError(
-                f"rehearsal failed: {rehearsal.failures}; nothing is trained with this code: install a "
-                "release whose tests pass"
-            )
+        rehearsal = _refuse_failed(rehearse(study, network, secret, engine))
         return {"record": np.frombuffer(rehearsal.model_dump_json().encode(), dtype=np.uint8)}
 
     # Many simulated hospitals open a study at once; the first one rehearses for all.
     with _rehearsing:
         kept = cached(f"rehearsal-{study.name}", _fingerprint(study, engine), passed)
-    return Rehearsal.model_validate_json(kept["record"].tobytes())
+    return _refuse_failed(Rehearsal.model_validate_json(kept["record"].tobytes()))
+
+
+def _refuse_failed(rehearsal: Rehearsal) -> Rehearsal:
+    if not rehearsal.passed:
+        raise PrivacyError(
+            f"rehearsal failed: {rehearsal.failures}; nothing is trained with this code: install a "
+            "release whose tests pass"
+        )
+    return rehearsal
 
 
 def _play(study: Study, secret: bytes, engine: EngineName) -> tuple[CanaryGame, Check]:

@@ -27,8 +27,7 @@ def augmented(batch: Batch, spec: AugmentationSpec, stream: Stream) -> Batch:
     return Batch(
         images=moved(images, spec, stream),
         targets=batch.targets.repeat_interleave(spec.views),
-        rows=batch.rows.repeat_interleave(spec.views),
-        patients=batch.patients,
+        counted=batch.counted,
     )
 
 

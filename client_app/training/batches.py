@@ -1,4 +1,10 @@
-"""Which patients take part in a step, and their images as tensors."""
+"""Which patients take part in a step, and their images as tensors.
+
+Libraries choose how to add up by the shape of a batch, and another order rounds otherwise. Weights made for
+it can amplify that to any size, so that who else is in a step would show in a patient's gradient. Batches
+therefore have shapes that do not depend on who is there: patients with equally many images, filled up to a
+fixed number of them. ``training.places`` measures that their places in a batch do not matter either.
+"""
 
 from collections.abc import Iterator
 from copy import copy
@@ -14,20 +20,28 @@ from federation.tasks import Examples
 
 @dataclass(frozen=True)
 class Batch:
-    """All images of some patients.
+    """All images of some patients who have equally many.
 
     Attributes:
-        images: float32 ``[images, ...]``, what the trained network takes.
-        targets: int64 ``[images]``.
-        rows: int64 ``[images]``, which of the batch's patients (0, 1, ...) each image shows: ascending, and
-            each has one.
-        patients: how many patients there are.
+        images: float32 ``[patients * each, ...]``, what the trained network takes; those of a patient lie
+            together.
+        targets: int64 ``[patients * each]``.
+        counted: bool ``[patients]``; the others, at the end, fill the batch up and add nothing to any sum.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
-    rows: torch.Tensor
-    patients: int
+    counted: torch.Tensor
+
+    @property
+    def each(self) -> int:
+        """How many images a patient has."""
+        return len(self.images) // len(self.counted)
+
+    def unfilled(self) -> "Batch":
+        """Only the patients who count."""
+        images = int(self.counted.sum()) * self.each
+        return Batch(self.images[:images], self.targets[:images], self.counted[self.counted])
 
 
 class Patients:
@@ -62,36 +76,31 @@ class Patients:
         return other
 
     def batches(self, chosen: NDArray[np.int64], most_images: int) -> Iterator[Batch]:
-        """The ``chosen`` patients in batches of whole patients.
+        """The ``chosen`` patients in batches of whole patients, those with fewer images first.
 
-        A batch has at most ``most_images`` images, unless one patient alone has more.
+        A batch of patients with k images each has as many of them as ``most_images`` has room for, and one at
+        least. The last one is filled up with copies of its first patient, which do not count.
         """
-        start = 0
-        while start < len(chosen):
-            within = np.cumsum(self._counts[chosen[start:]]) <= most_images
-            stop = start + max(1, int(within.sum()))
-            yield self._batch(chosen[start:stop])
-            start = stop
-
-    def _batch(self, chosen: NDArray[np.int64]) -> Batch:
         counts = self._counts[chosen]
-        index = self._index(chosen, counts)
+        for each in np.unique(counts).tolist():
+            alike, size = chosen[counts == each], max(1, most_images // each)
+            for start in range(0, len(alike), size):
+                yield self._batch(alike[start : start + size], size, each)
+
+    def _batch(self, chosen: NDArray[np.int64], size: int, each: int) -> Batch:
+        filled = np.concatenate([chosen, np.repeat(chosen[0], size - len(chosen))])
+        index = self._index(filled, each)
         return Batch(
             images=self.images[index],
             targets=self._targets[index],
-            rows=torch.from_numpy(np.repeat(np.arange(len(chosen)), counts)),
-            patients=len(chosen),
+            counted=torch.arange(size) < len(chosen),
         )
 
-    def _index(self, chosen: NDArray[np.int64], counts: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-        """Where the images of ``chosen`` lie; of neighbours they lie together, and need not be copied."""
-        start, stop = int(self._starts[chosen[0]]), int(self._starts[chosen[-1]] + counts[-1])
-        neighbours = np.array_equal(chosen, np.arange(chosen[0], chosen[0] + len(chosen)))
-        if neighbours and stop - start == counts.sum():
-            return slice(start, stop)
-        return np.concatenate(
-            [np.arange(self._starts[p], self._starts[p] + n) for p, n in zip(chosen, counts, strict=True)]
-        )
+    def _index(self, chosen: NDArray[np.int64], each: int) -> slice | NDArray[np.int64]:
+        """Where the images of ``chosen`` lie; where all lie together, they need not be copied."""
+        index = (self._starts[chosen][:, None] + np.arange(each)).ravel()
+        start, stop = int(index[0]), int(index[-1]) + 1
+        return slice(start, stop) if np.array_equal(index, np.arange(start, stop)) else index
 
 
 def sample_patients(stream: Stream, patients: int, sampling_rate: float) -> NDArray[np.int64]:

@@ -22,8 +22,8 @@ from federation.errors import PrivacyError
 
 _TOLERANCE = 1e-3
 # The first of the two patients has one image, the second two.
-_ROWS = (0, 1, 1)
-IMAGES = len(_ROWS)
+_IMAGES_OF = (1, 2)
+IMAGES = sum(_IMAGES_OF)
 _REMEDY = "Set site.resources.engine to another, or choose another model"
 
 
@@ -53,22 +53,19 @@ def check_engine(
     Raises:
         PrivacyError: it deviates, or a patient adds more than C.
     """
-    batch = Batch(images, torch.arange(IMAGES) % 2, torch.tensor(_ROWS), patients=2)
-    patients = [_alone(batch, person) for person in range(batch.patients)]
+    patients = [
+        Batch(own, torch.arange(len(own)) % 2, torch.ones(1, dtype=torch.bool))
+        for own in torch.split(images, list(_IMAGES_OF))
+    ]
     true = [_by_autograd(network, patient, losses) for patient in patients]
     between = sqrt(max(float(true[0].norm() * true[1].norm()), 1e-12))
     for norm in (between, clipping_norm):
         gradients = make(norm)
-        _break_off(gradients, batch)
+        _break_off(gradients, patients)
         expected = sum(g * min(1.0, norm / max(float(g.norm()), 1e-12)) for g in true)
-        _compare(_flat(gradients.total([batch])), torch.as_tensor(expected), norm, name)
+        _compare(_flat(gradients.total(patients)), torch.as_tensor(expected), norm, name)
         for patient in patients:
             _bound(_flat(gradients.total([patient])), norm, name)
-
-
-def _alone(batch: Batch, person: int) -> Batch:
-    own = batch.rows == person
-    return Batch(batch.images[own], batch.targets[own], torch.zeros(int(own.sum()), dtype=torch.int64), 1)
 
 
 def _by_autograd(network: nn.Module, patient: Batch, losses: Losses) -> torch.Tensor:
@@ -83,11 +80,11 @@ def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([t.detach().flatten() for t in tensors]).double()
 
 
-def _break_off(gradients: PatientGradients, batch: Batch) -> None:
+def _break_off(gradients: PatientGradients, patients: list[Batch]) -> None:
     """Leave a logical batch half-way; nothing of it may be in the next sum."""
 
     def broken() -> Iterator[Batch]:
-        yield batch
+        yield from patients
         raise _BrokenOffError
 
     try:

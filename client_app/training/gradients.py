@@ -5,8 +5,10 @@ norm C at most, over all trainable parameters together. ``client_app.training.en
 that sum.
 
 Guarantee of the clipped sum, before noise: unit = patient, adjacency = add or remove one patient; the sum
-then moves by at most C in L2, however many images the patient has. Assumption: every layer treats the images
-of a batch apart from each other, which ``federation.dp_ready`` sees to.
+then moves by at most C in L2, but for the rounding of the sum itself, however many images the patient has.
+Assumptions: every layer treats the images of a batch apart from each other, which ``federation.dp_ready``
+sees to; neither shapes of batches nor places in them depend on who is there, which ``training.batches`` and
+``training.places`` see to.
 """
 
 from collections.abc import Iterable
@@ -63,6 +65,16 @@ class PatientGradients:
         per_image = 4 * sum(int(p.numel()) for p in self.parameters)
         return max(1, min(_MOST_IMAGES, self._memory // per_image))
 
+    def squared_norms(self, batch: Batch) -> torch.Tensor:
+        """The squares of what the engine scales patients by, float64 ``[patients]``.
+
+        Raises:
+            PrivacyError: there is no clipping norm, and so no engine.
+        """
+        if self._engine is None:
+            raise PrivacyError("gradients that are not clipped have no engine; give a clipping norm")
+        return self._engine.squared_norms(batch)
+
     def total(self, batches: Iterable[Batch]) -> list[torch.Tensor]:
         """The sum over all patients of ``batches``, shaped as the parameters; zeros without patients."""
         sums: list[torch.Tensor] | None = None
@@ -74,6 +86,7 @@ class PatientGradients:
     def _batch_sum(self, batch: Batch) -> list[torch.Tensor]:
         if self._engine is not None:
             return self._engine.clipped_sum(batch)
+        batch = batch.unfilled()  # no promise is made that shapes could break
         loss = patient_loss(self._network(batch.images), batch, self._losses)
         return list(torch.autograd.grad(loss, self.parameters))
 

@@ -9,6 +9,7 @@ one patient, as ``federation.accounting`` composes (noise multiplier, sampling r
 two releases share a (round, step) of one study under one secret; the custodian burns round numbers for that.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,18 +20,23 @@ from torch import nn
 
 from client_app.site import Resources
 from client_app.training.augmentation import augmented
+from client_app.training.batch_size import batch_size
 from client_app.training.batches import Batch, Patients, sample_patients
 from client_app.training.choice import engine_for
 from client_app.training.conformance import IMAGES, check_engine
 from client_app.training.gradients import PatientGradients, cross_entropies
 from client_app.training.noise import add_noise
 from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
+from client_app.training.places import place_matters, place_matters_before
 from client_app.training.stream import Stream
 from client_app.training.trained import as_seen, random_examples, trained_part
+from federation.head import IMAGES_AT_ONCE
 from federation.messages import Parameters
 from federation.models import get_parameters, layout_of, set_parameters
 from federation.promise import noise_multiplier
 from federation.study import Study
+
+log = logging.getLogger("wardround.training")
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class LocalTraining:
         self._noise = noise_multiplier(study)
         self._mask = layout_of(network).mask
         self._gradients = self._checked_gradients(resources or Resources())
+        self._images_at_once = self._size_of_batches()
+        self._images_at_once_before = 1 if place_matters_before(study, network) else IMAGES_AT_ONCE
 
     def _checked_gradients(self, resources: Resources) -> PatientGradients:
         """The engine that the site chose, after it has shown on random images that it keeps the promise."""
@@ -100,6 +108,25 @@ class LocalTraining:
                 name=engine,
             )
         return make(norm)
+
+    def _size_of_batches(self) -> int:
+        """How many of the patients' images go through the network at once; the same in every step."""
+        study, trained = self._study, trained_part(self._study, self._network)
+        views = 1 if study.training.augmentation is None else study.training.augmentation.views
+        most = max(1, self._gradients.images_at_once // views)
+        if study.privacy.clipping_norm is None:
+            return most
+        size = batch_size(
+            trained,
+            random_examples(study, self._network, views),
+            expected=self._expected,
+            sampling_rate=study.privacy.sampling_rate,
+            most=most,
+        )
+        if place_matters(self._gradients, trained, random_examples(study, self._network, size * views)):
+            log.info("places in a batch matter to this network; patients go through it one by one")
+            return 1
+        return size
 
     @property
     def model_size(self) -> int:
@@ -122,7 +149,8 @@ class LocalTraining:
 
     def _what_is_trained_on(self) -> Patients:
         """The images, or what the head sees of them."""
-        return self._patients.seen_as(as_seen(self._study, self._network, self._patients.images))
+        images, at_once = self._patients.images, self._images_at_once_before
+        return self._patients.seen_as(as_seen(self._study, self._network, images, at_once))
 
     def _step(
         self,
@@ -145,13 +173,9 @@ class LocalTraining:
         training, seen = self._study.training, self._seen
         if training.patient_images == "one":
             seen = seen.one_image_each(Stream(self._secret, *address, "images"))
-        if training.augmentation is None:
-            yield from seen.batches(chosen, self._gradients.images_at_once)
-            return
         moves = Stream(self._secret, *address, "moves")
-        at_once = max(1, self._gradients.images_at_once // training.augmentation.views)
-        for batch in seen.batches(chosen, at_once):
-            yield augmented(batch, training.augmentation, moves)
+        for batch in seen.batches(chosen, self._images_at_once):
+            yield batch if training.augmentation is None else augmented(batch, training.augmentation, moves)
 
     def _with_noise(self, totals: list[torch.Tensor], address: tuple[str, int, int]) -> list[torch.Tensor]:
         clipping_norm = self._study.privacy.clipping_norm

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from federation.head import head_inputs, head_of
+from federation.head import IMAGES_AT_ONCE, head_inputs, head_of
 from federation.study import Study
 
 
@@ -17,9 +17,16 @@ def trained_part(study: Study, network: nn.Module) -> nn.Module:
     return head_of(network, study.model) if only_head_is_trained(study) else network
 
 
-def as_seen(study: Study, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """What the trained part takes for ``images`` ``[n, channels, ...]``."""
-    return head_inputs(network, study.model, images) if only_head_is_trained(study) else images
+def as_seen(
+    study: Study, network: nn.Module, images: torch.Tensor, images_at_once: int = IMAGES_AT_ONCE
+) -> torch.Tensor:
+    """What the trained part takes for ``images`` ``[n, channels, ...]``.
+
+    Where something before it does not learn, they go through that ``images_at_once``.
+    """
+    return (
+        head_inputs(network, study.model, images, images_at_once) if only_head_is_trained(study) else images
+    )
 
 
 def random_examples(study: Study, network: nn.Module, count: int) -> torch.Tensor:

@@ -121,9 +121,13 @@ class TestNetwork:
         assert get_parameters(other).tobytes() == values.tobytes()
 
     def test_is_its_head_on_what_the_head_sees(self, model, network, images):
-        seen = head_inputs(network, SPECS[model], images)
+        seen = head_inputs(network, SPECS[model], images, images_at_once=len(images))
         with torch.no_grad():
             assert torch.equal(head_of(network, SPECS[model])(seen), network(images))
+
+    def test_sees_no_bit_of_how_many_other_images_there_are(self, model, network, images):
+        alone = head_inputs(network, SPECS[model], images[:1], images_at_once=4)
+        assert torch.equal(alone, head_inputs(network, SPECS[model], images, images_at_once=4)[:1])
 
     def test_learns_with_all_its_parameters_but_those_that_cannot(self, model, network, images):
         network(images).square().sum().backward()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from client_app.training.batches import Batch
-from client_app.training.engines.engine import Losses, clip_factors, only, patient_loss, trainable
+from client_app.training.engines.engine import Losses, clip_factors, patient_loss, trainable, without
 from client_app.training.engines.layers import objection, parts_of
 from client_app.training.engines.parts import Part
 from federation.errors import PrivacyError
@@ -42,21 +42,28 @@ class BookKeeping:
         self._layers = _learning_layers(network)
         self._tried = False
 
+    def squared_norms(self, batch: Batch) -> torch.Tensor:
+        """See ``Engine``."""
+        return _squares(self._parts(batch))
+
     def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
         """See ``Engine``."""
-        if not batch.patients:
-            return [torch.zeros_like(p) for p in self._parameters]
-        if not self._tried:
-            self._refuse_use_outside(batch.images[:1])
-            self._tried = True
         parts = self._parts(batch)
-        squares = torch.stack([part.squares().double() for part in parts.values()]).sum(0)
-        factors = clip_factors(squares, self._clipping_norm).to(self._parameters[0].dtype)
-        if not factors.all():  # what is not finite would still be so times zero
-            return self.clipped_sum(only(batch, factors != 0))
+        squares = _squares(parts)
+        if not squares.isfinite().all():  # what is not finite would still be so times zero
+            others = without(batch, ~squares.isfinite())
+            return (
+                [torch.zeros_like(p) for p in self._parameters]
+                if others is None
+                else self.clipped_sum(others)
+            )
+        factors = clip_factors(squares, self._clipping_norm, batch).to(self._parameters[0].dtype)
         return [parts[p].weighted(factors) if p in parts else torch.zeros_like(p) for p in self._parameters]
 
     def _parts(self, batch: Batch) -> dict[Any, Part]:
+        if not self._tried:
+            self._refuse_use_outside(batch.images[:1])
+            self._tried = True
         book = _Book(self._layers)
         with book.open():
             scores = self._forward(batch.images)
@@ -155,6 +162,10 @@ class _Book:
         self.inputs.append(inputs[0].detach())
         self.outputs.append(output)
         self._versions.append((inputs[0]._version, output._version))
+
+
+def _squares(parts: dict[Any, Part]) -> torch.Tensor:
+    return torch.stack([part.squares().double() for part in parts.values()]).sum(0)
 
 
 def _learn(parameters: list[Any], learn: bool) -> None:

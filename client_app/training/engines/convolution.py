@@ -44,8 +44,8 @@ class Convolution:
     groups: int
     transposed: bool
 
-    def way(self, x: torch.Tensor, g: torch.Tensor, most_images: int) -> Way:
-        """The cheapest way where no patient has more than ``most_images`` of these images."""
+    def way(self, x: torch.Tensor, g: torch.Tensor, each: int) -> Way:
+        """The cheapest way where a patient has ``each`` of these images."""
         x, g = self._in_place(x, g)
         positions, count = math.prod(g.shape[2:]), len(x)
         weights = math.prod(self.shape)
@@ -63,7 +63,7 @@ class Convolution:
             copied = 0.0 if self._pointwise else inputs * positions
             across = copied * (_PER_COPY + _PER_ROW / g.shape[-1])
             along = copied * (_PER_COPY + _PER_ROW / self.shape[1])
-            grams = most_images * positions**2 * (inputs + self.shape[0]) * _PER_PRODUCT_OF_MATRICES
+            grams = each * positions**2 * (inputs + self.shape[0]) * _PER_PRODUCT_OF_MATRICES
             cost["columns"] = across + products * _PER_PRODUCT_OF_MATRICES + numbers
             cost["gram"] = along + grams + products * _PER_PRODUCT + _PER_GRAM / count
         return min(cost, key=lambda way: cost[way])

@@ -1,8 +1,9 @@
 """What every engine does: one batch's sum of clipped gradients, and the scaling that clips.
 
 Guarantee of the sum, before noise: unit = patient, adjacency = add or remove one patient; it then moves by at
-most C in L2, however many images the patient has. Assumption: every layer treats the images of a batch apart
-from each other, which ``federation.dp_ready`` sees to.
+most C in L2, but for the rounding of the sum itself, however many images the patient has. Assumptions: every
+layer treats the images of a batch apart from each other, which ``federation.dp_ready`` sees to; and batches
+have shapes that do not tell who is there, which ``training.batches`` sees to.
 """
 
 from collections.abc import Callable
@@ -24,8 +25,16 @@ class Engine(Protocol):
     """A way to the sum over patients of their gradients, each scaled to L2 norm C at most.
 
     A patient's gradient is the mean over that patient's images. One that is not finite, or whose squared norm
-    is not, counts as zero. A batch leaves nothing behind in the network, even one that breaks off.
+    is not, counts as zero, and so does a patient that the batch does not count. A batch leaves nothing behind
+    in the network, even one that breaks off.
     """
+
+    def squared_norms(self, batch: Batch) -> torch.Tensor:
+        """The squares of what patients are scaled by, float64 ``[patients]``.
+
+        Raises:
+            PrivacyError: as ``clipped_sum``.
+        """
 
     def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
         """The sum of one batch, for each trainable parameter a tensor of its shape.
@@ -41,45 +50,38 @@ def trainable(network: nn.Module) -> list[Any]:
 
 
 def patient_loss(scores: torch.Tensor, batch: Batch, losses: Losses) -> torch.Tensor:
-    """The sum over patients of the mean loss of each one's images."""
-    images_of = torch.bincount(batch.rows, minlength=batch.patients)
-    return (losses(scores, batch.targets) / images_of[batch.rows]).sum()
+    """The sum over the patients who count of the mean loss of each one's images."""
+    means = losses(scores, batch.targets).view(-1, batch.each).mean(1)
+    return torch.where(batch.counted, means, 0.0).sum()
 
 
 def by_patient(per_image: torch.Tensor, batch: Batch) -> torch.Tensor:
     """``[images, ...]`` summed to ``[patients, ...]``."""
-    if one_image_each(batch):
-        return per_image
-    shape = (batch.patients, *per_image.shape[1:])
-    return torch.zeros(shape, dtype=per_image.dtype).index_add_(0, batch.rows, per_image)
+    return per_image if batch.each == 1 else per_image.reshape(-1, batch.each, *per_image.shape[1:]).sum(1)
 
 
-def one_image_each(batch: Batch) -> bool:
-    """Whether images and patients are the same, in the same order."""
-    return batch.patients == len(batch.rows)
+def without(batch: Batch, refused: torch.Tensor) -> Batch | None:
+    """``batch`` in the same shape, copies of another in the places of the ``refused`` ``[patients]``.
+
+    None if nobody is left to count.
+    """
+    left = batch.counted & ~refused
+    if not left.any():
+        return None
+    patients = torch.arange(len(left))
+    patients[refused] = patients[left][0]
+    index = (patients[:, None] * batch.each + torch.arange(batch.each)).flatten()
+    return Batch(batch.images[index], batch.targets[index], left)
 
 
-def only(batch: Batch, patients: torch.Tensor) -> Batch:
-    """The patients whom the mask ``[patients]`` names."""
-    if patients.all():
-        return batch
-    images = patients[batch.rows]
-    return Batch(
-        images=batch.images[images],
-        targets=batch.targets[images],
-        rows=(patients.cumsum(0) - 1)[batch.rows[images]],
-        patients=int(patients.sum()),
-    )
-
-
-def clip_factors(squares: torch.Tensor, clipping_norm: float) -> torch.Tensor:
+def clip_factors(squares: torch.Tensor, clipping_norm: float, batch: Batch) -> torch.Tensor:
     """What scales gradients of these squared norms ``[patients]`` to L2 norm ``clipping_norm`` at most.
 
-    What is not finite gets the factor zero: were it passed on, a model made to overflow on one patient alone
-    would tell, past all noise, that the patient is there.
+    Who does not count gets the factor zero, and so does what is not finite: were it passed on, a model made
+    to overflow on one patient alone would tell, past all noise, that the patient is there.
     """
     factors = (clipping_norm / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
-    return torch.where(squares.isfinite(), factors, 0.0)
+    return torch.where(squares.isfinite() & batch.counted, factors, 0.0)
 
 
 def _without_refused(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
@@ -96,16 +98,21 @@ def weighted_sum(per_patient: torch.Tensor, factors: torch.Tensor) -> torch.Tens
     return (factors @ flat).view(per_patient.shape[1:])
 
 
-def clipped_sum(per_patient: list[torch.Tensor], clipping_norm: float) -> list[torch.Tensor]:
-    """Scale each patient's gradient to L2 norm ``clipping_norm`` at most, and sum over patients.
+def clipped_sum(per_patient: list[torch.Tensor], clipping_norm: float, batch: Batch) -> list[torch.Tensor]:
+    """Scale each patient's gradient to L2 norm ``clipping_norm`` at most, and sum over those who count.
 
     Args:
         per_patient: for each parameter, ``[patients, ...]``.
         clipping_norm: C.
+        batch: whose gradients they are.
     """
-    squares = torch.stack([squared_norms(g) for g in per_patient]).sum(0)
-    factors = clip_factors(squares, clipping_norm)
+    factors = clip_factors(total_squares(per_patient), clipping_norm, batch).to(per_patient[0].dtype)
     return [weighted_sum(g, factors) for g in per_patient]
+
+
+def total_squares(per_patient: list[torch.Tensor]) -> torch.Tensor:
+    """Squared norms over all parameters together, float64 ``[patients]``."""
+    return torch.stack([squared_norms(g).double() for g in per_patient]).sum(0)
 
 
 def squared_norms(per_patient: torch.Tensor) -> torch.Tensor:

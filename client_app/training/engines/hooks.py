@@ -10,7 +10,14 @@ from opacus import GradSampleModule
 from torch import nn
 
 from client_app.training.batches import Batch
-from client_app.training.engines.engine import Losses, by_patient, clipped_sum, patient_loss, trainable
+from client_app.training.engines.engine import (
+    Losses,
+    by_patient,
+    clipped_sum,
+    patient_loss,
+    total_squares,
+    trainable,
+)
 from federation.errors import PrivacyError
 
 # Torch warns that images need no gradient themselves; that is so at the first layer of every network here.
@@ -40,13 +47,20 @@ class Hooks:
         self._losses = losses
         self._parameters = trainable(network)
 
+    def squared_norms(self, batch: Batch) -> torch.Tensor:
+        """See ``Engine``."""
+        return total_squares(self._per_patient(batch))
+
     def clipped_sum(self, batch: Batch) -> list[torch.Tensor]:
         """See ``Engine``."""
+        return clipped_sum(self._per_patient(batch), self._clipping_norm, batch)
+
+    def _per_patient(self, batch: Batch) -> list[torch.Tensor]:
         with hooked(GradSampleModule, self._network) as network:
             torch.autograd.backward(patient_loss(network(batch.images), batch, self._losses))
             refuse_unused(self._network, "grad_sample")
             per_image = [p.grad_sample for p in self._parameters]
-        return clipped_sum([by_patient(g, batch) for g in per_image], self._clipping_norm)
+        return [by_patient(g, batch) for g in per_image]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from client_app.training.batches import Batch
 from client_app.training.engines.convolution import Convolution
-from client_app.training.engines.parts import Numbers, Part, Product, most_images
+from client_app.training.engines.parts import Numbers, Part, Product
 
 # A parameter of the layer and its part of the gradient; of those that do not learn, None may stand.
 Parts = Iterator[tuple[Any, Part]]
@@ -50,9 +50,9 @@ def _linear(layer: nn.Linear, x: torch.Tensor, g: torch.Tensor, batch: Batch) ->
         yield layer.bias, Numbers(_tokens(g).sum(1), batch)
     if not layer.weight.requires_grad:
         return
-    positions, images = math.prod(x.shape[1:-1]), most_images(batch)
+    positions = math.prod(x.shape[1:-1])
     outputs, inputs = layer.weight.shape
-    if images * positions * (inputs + outputs) <= 2 * inputs * outputs:
+    if batch.each * positions * (inputs + outputs) <= 2 * inputs * outputs:
         yield layer.weight, Product(x, g, _token_rows, _token_gradient, batch)
     else:
         per_image = torch.bmm(_tokens(g).transpose(1, 2), _tokens(x))
@@ -85,7 +85,7 @@ def _convolution(layer: Any, x: torch.Tensor, g: torch.Tensor, batch: Batch) -> 
         groups=layer.groups,
         transposed=layer.transposed,
     )
-    way = convolution.way(x, g, most_images(batch))
+    way = convolution.way(x, g, batch.each)
     if way == "gram":
         yield layer.weight, Product(x, g, convolution.rows, convolution.summed, batch)
     else:

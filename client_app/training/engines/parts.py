@@ -5,17 +5,20 @@ A weight's gradient from one image is a product, ``sum over positions t of g_t x
 patient by patient (Goodfellow 2015, 1510.01799; Bu et al. 2022, 2205.10683).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from client_app.training.batches import Batch
-from client_app.training.engines.engine import by_patient, one_image_each, squared_norms
+from client_app.training.engines.engine import by_patient, squared_norms
 
 # Rounding errors that a sum over positions may gather, in units of the last place of its largest terms.
 _ROUNDINGS = 32
+# The share of a patient's norm that rounding errors may be at most; where positions cancel more than that,
+# the patient is scaled down until they are.
+_LARGEST_ERROR = 1e-3
 
 
 class Part(Protocol):
@@ -67,37 +70,15 @@ class Product:
     def squares(self) -> torch.Tensor:
         """See ``Part``; all images of a patient together, since its gradient is their sum."""
         x, g = self.rows(self.x, self.g)
-        if one_image_each(self.batch):
-            return _squares_of_products(x, g)
-        squares = torch.zeros(self.batch.patients, dtype=torch.float64)
-        for patients, images in _of_equal_count(self.batch):
-            squares[patients] = _squares_of_products(_together(x, images), _together(g, images)).double()
-        return squares
+        patients = len(self.batch.counted)
+        return _squares_of_products(
+            x.reshape(patients, -1, x.shape[-1]), g.reshape(patients, -1, g.shape[-1])
+        )
 
     def weighted(self, factors: torch.Tensor) -> torch.Tensor:
         """See ``Part``."""
-        of_images = factors[self.batch.rows].view(-1, *[1] * (self.g.dim() - 1))
+        of_images = factors.repeat_interleave(self.batch.each).view(-1, *[1] * (self.g.dim() - 1))
         return self.weight_gradient(self.x, self.g * of_images)
-
-
-def most_images(batch: Batch) -> int:
-    """How many images the patient with the most has."""
-    return 1 if one_image_each(batch) else int(torch.bincount(batch.rows, minlength=1).max())
-
-
-def _of_equal_count(batch: Batch) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Patients ``[p]`` with equally many images, and which those are, ``[p, images of each]``."""
-    counts = torch.bincount(batch.rows, minlength=batch.patients)
-    order = torch.argsort(batch.rows, stable=True)
-    starts = counts.cumsum(0) - counts
-    for count in torch.unique(counts).tolist():
-        patients = torch.nonzero(counts == count).flatten()
-        yield patients, order[starts[patients][:, None] + torch.arange(count)]
-
-
-def _together(rows: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """``[images, positions, d]`` to ``[p, positions of all images of one, d]``."""
-    return rows[images].flatten(1, 2)
 
 
 def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
@@ -105,13 +86,14 @@ def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
 
     Rounded up. Where positions cancel, rounding errors are as large as the whole, and a model made for it
     could hide a patient's gradient in them. So the norm is computed in float64, and what the gradient itself
-    may be off by, in the precision in which it is summed, is added.
+    may be off by, in the precision in which it is summed, is added. These errors depend on who else is in the
+    sum; so they are kept to a share of the norm.
     """
-    if x.shape[1] == 1:
-        return squared_norms(x) * squared_norms(g)
     unit = _ROUNDINGS * torch.finfo(x.dtype).eps
     x, g = x.double(), g.double()
-    whole = (x.norm(dim=2) * g.norm(dim=2)).sum(1)
+    if x.shape[1] == 1:
+        return squared_norms(x) * squared_norms(g)
+    errors = unit * (x.norm(dim=2) * g.norm(dim=2)).sum(1)
     grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
-    norms: torch.Tensor = grams.flatten(1).sum(1).clamp(min=0.0).sqrt() + unit * whole
-    return norms.square()
+    norms: torch.Tensor = grams.flatten(1).sum(1).clamp(min=0.0).sqrt() + errors
+    return torch.maximum(norms, errors / _LARGEST_ERROR).square()

@@ -1,6 +1,7 @@
 """Sound code passes the rehearsal; each weakened variant is caught by the test that is meant for it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,17 +99,11 @@ class ClipsEachImage(gradients.PatientGradients):
     """Clips image by image and adds up, as if each were a patient."""
 
     def _batch_sum(self, batch):
-        alone = [
-            super(ClipsEachImage, self)._batch_sum(
-                type(batch)(batch.images[i : i + 1], batch.targets[i : i + 1], torch.zeros(1, dtype=int), 1)
-            )
-            for i in range(len(batch.targets))
-        ]
-        return [torch.stack(parts).sum(0) for parts in zip(*alone, strict=True)]
+        return super()._batch_sum(replace(batch, counted=batch.counted.repeat_interleave(batch.each)))
 
 
-def factors_of_three_times(squares, clipping_norm):
-    return clip_factors(squares, 3 * clipping_norm)
+def factors_of_three_times(squares, clipping_norm, batch):
+    return clip_factors(squares, 3 * clipping_norm, batch)
 
 
 class TestSoundCode:
@@ -241,6 +236,14 @@ class TestGate:
             with pytest.raises(PrivacyError, match="rehearsal failed: canaries"):
                 require_rehearsal(study, network, secret(1), ENGINE)
         assert require_rehearsal(study, network, secret(1), ENGINE).passed
+
+    def test_a_record_of_a_failed_one_opens_nothing(self, study, network, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(local_round, "add_noise", noise_of(0.5))
+            patch.setattr(module, "_refuse_failed", lambda rehearsal: rehearsal)
+            require_rehearsal(study, network, secret(1), ENGINE)
+        with pytest.raises(PrivacyError, match="rehearsal failed: canaries"):
+            require_rehearsal(study, network, secret(1), ENGINE)
 
     def test_all_sites_of_a_machine_share_one(self, rehearsals, make_custodian, study, start_of):
         for number in range(3):

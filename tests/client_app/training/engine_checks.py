@@ -1,10 +1,13 @@
 """Batches of several patients, and what every engine must make of them."""
 
+from collections import Counter
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from client_app.training.batches import Batch
+from client_app.training.engines.engine import Engine
 
 
 def image_losses(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -13,31 +16,37 @@ def image_losses(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return cross_entropy(pooled, targets, reduction="none")
 
 
-def make_batch(shape: tuple[int, ...], images_of: list[int], seed: int = 0) -> Batch:
-    """Random images in double precision, so that rounding hides nothing."""
+def make_batches(shape: tuple[int, ...], images_of: list[int], seed: int = 0) -> list[Batch]:
+    """Random patients in double precision, so that rounding hides nothing; equally many images in a batch."""
     random = torch.Generator().manual_seed(seed)
-    count = sum(images_of)
-    return Batch(
-        images=torch.randn(count, *shape, generator=random, dtype=torch.float64),
-        targets=torch.randint(0, 2, (count,), generator=random),
-        rows=torch.repeat_interleave(torch.arange(len(images_of)), torch.tensor(images_of)),
-        patients=len(images_of),
-    )
+    return [
+        Batch(
+            images=torch.randn(each * patients, *shape, generator=random, dtype=torch.float64),
+            targets=torch.randint(0, 2, (each * patients,), generator=random),
+            counted=torch.ones(patients, dtype=torch.bool),
+        )
+        for each, patients in Counter(images_of).items()
+    ]
+
+
+def clipped_sum(engine: Engine, batches: list[Batch]) -> torch.Tensor:
+    return torch.stack([flat(engine.clipped_sum(batch)) for batch in batches]).sum(0)
 
 
 def flat(tensors: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([t.detach().flatten() for t in tensors])
 
 
-def gradients_by_autograd(network: nn.Module, batch: Batch) -> list[torch.Tensor]:
+def gradients_by_autograd(network: nn.Module, batches: list[Batch]) -> list[torch.Tensor]:
     """Each patient's gradient of the mean loss of that patient's images."""
     learning = [p for p in network.parameters() if p.requires_grad]
     found = []
-    for person in range(batch.patients):
-        own = batch.rows == person
-        loss = image_losses(network(batch.images[own]), batch.targets[own]).mean()
-        gradients = torch.autograd.grad(loss, learning, allow_unused=True, materialize_grads=True)
-        found.append(flat(list(gradients)))
+    for batch in batches:
+        people = zip(batch.images.split(batch.each), batch.targets.split(batch.each), strict=True)
+        for images, targets in people:
+            loss = image_losses(network(images), targets).mean()
+            gradients = torch.autograd.grad(loss, learning, allow_unused=True, materialize_grads=True)
+            found.append(flat(list(gradients)))
     return found
 
 

@@ -60,13 +60,13 @@ def test_a_quarter_turn_keeps_the_middle_and_the_shape_of_an_image_that_is_not_s
 
 def test_views_are_copies_of_a_patients_own_images_and_of_nobody_elses():
     values = torch.tensor([1.0, 2.0, 3.0])
-    batch = Batch(values[:, None, None, None].expand(3, 1, 8, 8), torch.tensor([0, 1, 1]),
-                  torch.tensor([0, 1, 1]), patients=2)  # fmt: skip
+    everybody = torch.ones(3, dtype=torch.bool)
+    batch = Batch(values[:, None, None, None].expand(3, 1, 8, 8), torch.tensor([0, 1, 1]), everybody)
     views = augmented(batch, spec(views=4, rotation=20, shift=0.2, mirror=True), stream())
     assert torch.allclose(views.images.mean((1, 2, 3)), values.repeat_interleave(4), atol=1e-4)
-    assert views.rows.tolist() == [0] * 4 + [1] * 8
     assert views.targets.tolist() == [0] * 4 + [1] * 8
-    assert views.patients == 2
+    assert views.each == 4
+    assert views.counted.tolist() == [True] * 3
 
 
 def test_every_view_moves_in_its_own_way_and_equal_streams_move_alike():

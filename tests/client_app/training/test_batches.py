@@ -29,16 +29,24 @@ def test_batches_hold_the_chosen_patients_whole_and_once(images_of, most, data):
     chosen = np.array(sorted(data.draw(st.sets(st.sampled_from(range(len(images_of)))))), dtype=np.int64)
     seen = []
     for batch in patients.batches(chosen, most):
-        assert len(batch.images) <= most or batch.patients == 1
-        assert len(batch.images) == len(batch.targets) == len(batch.rows)
-        for row in range(batch.patients):
-            mine = batch.images[batch.rows == row]
-            who = int(mine[0, 0])
-            assert (mine == who).all()
-            assert len(mine) == images_of[who], "no patient is split"
-            assert (batch.targets[batch.rows == row] == who % 2).all()
-            seen.append(who)
-    assert seen == chosen.tolist()
+        assert len(batch.images) == len(batch.targets) == max(1, most // batch.each) * batch.each
+        people = zip(batch.images.split(batch.each), batch.targets.split(batch.each), strict=True)
+        for (images, targets), counted in zip(people, batch.counted, strict=True):
+            who = int(images[0, 0])
+            assert (images == who).all()
+            assert len(images) == images_of[who], "no patient is split"
+            assert (targets == who % 2).all()
+            if counted:
+                seen.append(who)
+    assert sorted(seen) == chosen.tolist()
+
+
+@given(images_of=st.lists(st.integers(1, 4), min_size=1, max_size=15), most=st.integers(1, 20))
+def test_shapes_of_batches_tell_nothing_of_who_is_there(images_of, most):
+    patients = cohort(images_of)
+    for number in range(1, len(images_of) + 1):
+        for batch in patients.batches(np.arange(number), most):
+            assert len(batch.counted) == max(1, most // batch.each)
 
 
 def test_no_patients_make_no_batch():
@@ -48,7 +56,7 @@ def test_no_patients_make_no_batch():
 def test_what_the_head_sees_takes_the_place_of_the_images():
     patients = cohort([1, 3])
     other = patients.seen_as(10 * patients.images)
-    (batch,) = other.batches(np.array([1]), 8)
+    (batch,) = other.batches(np.array([1]), 3)
     assert torch.equal(batch.images, torch.full((3, 1), 10.0))
     assert patients.images.max() == 1
 
@@ -75,11 +83,11 @@ def test_a_sample_may_be_empty_and_with_rate_1_it_is_everybody():
 def test_one_image_each_leaves_every_patient_one_of_their_own(images_of):
     patients = cohort(images_of)
     one = patients.one_image_each(Stream(SECRET, "images"))
-    (batch,) = one.batches(np.arange(len(images_of)), 1000)
+    (batch,) = (batch.unfilled() for batch in one.batches(np.arange(len(images_of)), 1000))
     assert batch.images[:, 0].tolist() == list(range(len(images_of)))
-    assert batch.rows.tolist() == list(range(len(images_of)))
-    (whole,) = patients.batches(np.arange(len(images_of)), 1000)
-    assert len(whole.images) == sum(images_of), "the patients themselves stay as they are"
+    assert batch.each == 1
+    whole = [batch.unfilled() for batch in patients.batches(np.arange(len(images_of)), 1000)]
+    assert sum(len(batch.images) for batch in whole) == sum(images_of), "the patients stay as they are"
 
 
 def test_each_image_of_a_patient_is_drawn_as_often_as_the_others():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from client_app.training.batches import Patients
+from client_app.training.batches import Batch, Patients
 from client_app.training.engines.engine import clipped_sum
 from client_app.training.gradients import PatientGradients
 from federation.config import compose_run
@@ -34,7 +34,7 @@ def flat(tensors):
     return torch.cat([t.detach().flatten() for t in tensors])
 
 
-def total(gradients, patients, chosen=None, most=64):
+def total(gradients, patients, chosen=None, most=4):
     chosen = np.arange(len(patients)) if chosen is None else np.asarray(chosen, dtype=np.int64)
     return flat(gradients.total(patients.batches(chosen, most)))
 
@@ -133,14 +133,13 @@ class ClipsEachImage(PatientGradients):
     """Mutant: treats every image as if it were a patient."""
 
     def total(self, batches):
-        rows = (replace(b, rows=torch.arange(len(b.images)), patients=len(b.images)) for b in batches)
-        return super().total(rows)
+        return super().total(replace(b, counted=b.counted.repeat_interleave(b.each)) for b in batches)
 
 
 def moved_by_one_patient(gradients, images, scale=1.0, seed=0):
-    """How far the sum moves when the last patient, who has so many images, joins some others."""
-    patients = cohort([2, 1, 3, images], scale=scale, seed=seed)
-    return float((total(gradients, patients) - total(gradients, patients, [0, 1, 2])).norm())
+    """How far the sum moves when a patient with so many images joins some others."""
+    patients = cohort([2, 1, images, 3, 1], scale=scale, seed=seed)
+    return float((total(gradients, patients) - total(gradients, patients, [0, 1, 3, 4])).norm())
 
 
 @settings(max_examples=60, deadline=None)
@@ -148,10 +147,16 @@ def moved_by_one_patient(gradients, images, scale=1.0, seed=0):
     images=st.integers(1, 30),
     scale=st.sampled_from([0.0, 1e-3, 1.0, 50.0, 1e4, 1e18, 1e30, 3e37]),
     seed=st.integers(0, 1000),
-    norm=st.sampled_from([1e-3, NORM, 30.0]),
+    data=st.data(),
 )
-def test_one_patient_moves_the_sum_by_the_norm_at_most(tiny, images, scale, seed, norm):
-    assert moved_by_one_patient(PatientGradients(tiny(), norm), images, scale, seed) <= norm * (1 + ROUNDING)
+def test_one_patient_moves_the_sum_by_the_norm_at_most(tiny, images, scale, seed, data):
+    network, norm = tiny(), data.draw(st.sampled_from([1e-3, NORM, 30.0]))
+    weights = data.draw(st.sampled_from([1e-3, 1.0, 1e3, 1e10]))
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(weights)
+    moved = moved_by_one_patient(PatientGradients(network, norm), images, scale, seed)
+    assert moved <= norm * (1 + ROUNDING)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,8 @@ def test_images_move_nothing_of_other_patients(tiny):
 @pytest.mark.parametrize("wild", [float("nan"), float("inf"), 1e38])
 def test_a_gradient_that_is_not_finite_counts_as_zero(wild):
     """Otherwise a model made to overflow on one patient would tell, past all noise, of that patient."""
-    calm = torch.full((1, 3), 0.1)
-    both = torch.cat([calm, torch.full((1, 3), wild)])
-    (alone,), (together,) = clipped_sum([calm], 1.0), clipped_sum([both], 1.0)
+    both = torch.tensor([[0.1] * 3, [wild] * 3])
+    everybody = Batch(both, torch.zeros(2, dtype=torch.int64), torch.tensor([True, True]))
+    (alone,) = clipped_sum([both], 1.0, replace(everybody, counted=torch.tensor([True, False])))
+    (together,) = clipped_sum([both], 1.0, everybody)
     assert float((together - alone).norm()) <= 1 + ROUNDING

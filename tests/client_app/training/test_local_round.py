@@ -217,10 +217,28 @@ class TestStep:
         trained = start + make_training(study).run(1, start, None).update
         network = build_network(study.model, study.task)
         set_parameters(network, trained)
-        (batch,) = squares.batches(np.arange(len(squares)), 1000)
+        batches = [batch.unfilled() for batch in squares.batches(np.arange(len(squares)), 64)]
         with torch.no_grad():
-            right = (network(batch.images).argmax(1) == batch.targets).float().mean()
-        assert right > 0.9
+            right = torch.cat([network(batch.images).argmax(1) == batch.targets for batch in batches])
+        assert right.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("matters", [True, False])
+def test_where_places_matter_patients_go_one_by_one(
+    matters, make_study, make_training, start_of, monkeypatch
+):
+    monkeypatch.setattr("client_app.training.local_round.place_matters", lambda *_: matters)
+    training, study = make_training(make_study()), make_study()
+    seen = []
+    whole = PatientGradients.total
+
+    def watched(self, batches):
+        seen.extend(kept := list(batches))
+        return whole(self, kept)
+
+    monkeypatch.setattr(PatientGradients, "total", watched)
+    training.run(1, start_of(study), None)
+    assert ({len(batch.counted) for batch in seen} == {1}) == matters
 
 
 class TestRound:

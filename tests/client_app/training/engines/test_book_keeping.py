@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from engine_checks import clipped, deviation, flat, gradients_by_autograd, image_losses, make_batch, middle
+from engine_checks import (
+    clipped,
+    clipped_sum,
+    deviation,
+    gradients_by_autograd,
+    image_losses,
+    make_batches,
+    middle,
+)
 from torch import nn
 
 from client_app.training.engines.book_keeping import BookKeeping
@@ -69,10 +77,10 @@ def build(network, shape):
     return network
 
 
-def check(network, batch):
-    gradients = gradients_by_autograd(network, batch)
+def check(network, batches):
+    gradients = gradients_by_autograd(network, batches)
     norm = middle(gradients)
-    found = flat(BookKeeping(network, norm, image_losses).clipped_sum(batch))
+    found = clipped_sum(BookKeeping(network, norm, image_losses), batches)
     assert deviation(found, clipped(gradients, norm)) < 1e-10
 
 
@@ -80,7 +88,7 @@ def check(network, batch):
 @pytest.mark.parametrize("name", LAYERS)
 def test_each_layer_agrees_with_autograd(name, images_of):
     layers, shape = LAYERS[name]
-    check(build(Pooled(*layers()), shape), make_batch(shape, images_of))
+    check(build(Pooled(*layers()), shape), make_batches(shape, images_of))
 
 
 # Unfolded inputs are those of one group, so grouped convolutions have two ways only.
@@ -96,13 +104,13 @@ WAYS = [
 def test_each_way_of_a_convolution_agrees_with_autograd(name, way, monkeypatch):
     layers, shape = LAYERS[name]
     monkeypatch.setattr(Convolution, "way", lambda *_: way)
-    check(build(Pooled(*layers()), shape), make_batch(shape, [2, 1, 3, 2]))
+    check(build(Pooled(*layers()), shape), make_batches(shape, [2, 1, 3, 2]))
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("images_of", [[1, 1, 1], [2, 1, 4]], ids=["one image each", "several"])
 def test_layers_on_tokens_agree_with_autograd(images_of, bias):
-    check(build(Tokens(bias), (4, 5)), make_batch((4, 5), images_of))
+    check(build(Tokens(bias), (4, 5)), make_batches((4, 5), images_of))
 
 
 def test_deep_layers_go_by_gram_matrices_and_wide_images_do_not():
@@ -140,15 +148,16 @@ def test_what_books_cannot_be_kept_of_is_refused(name):
     use, reason = REFUSED[name]
     network = Sums(use).double()
     with pytest.raises(PrivacyError, match=reason):
-        BookKeeping(network, 1.0, image_losses).clipped_sum(make_batch((3,), [1, 2]))
+        clipped_sum(BookKeeping(network, 1.0, image_losses), make_batches((3,), [1, 2]))
     assert all(p.requires_grad and p.grad is None for p in network.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
 
 
 def test_a_layer_that_does_not_run_gives_zeros():
     network = Sums(lambda net, x: net.second(net.first(x))).double()
-    batch = make_batch((3,), [1, 2])
-    check(network, batch)
+    batches = make_batches((3,), [2, 2])
+    check(network, batches)
+    (batch,) = batches
     sums = BookKeeping(network, 1.0, image_losses).clipped_sum(batch)
     (loose,) = [s for s, p in zip(sums, network.parameters(), strict=True) if p is network.loose.weight]
     assert not loose.any()
@@ -194,7 +203,7 @@ def test_a_frozen_layer_that_is_not_known_is_none_of_its_business():
         nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(32, 2)
     )
     network[0].requires_grad_(False)
-    check(network.double(), make_batch((1, 4, 4), [1, 2]))
+    check(network.double(), make_batches((1, 4, 4), [1, 2]))
 
 
 def float32_grams(x, g):
@@ -211,6 +220,14 @@ def hidden(squares_of):
     g = g - g.mean(1, keepdim=True)
     true = torch.bmm(g.transpose(1, 2), x).flatten(1).double().square().sum(1)
     return int((squares_of(x, g).double() < true * (1 - 1e-6)).sum())
+
+
+def test_where_positions_cancel_rounding_stays_a_small_share_of_the_norm():
+    """Its errors depend on who else is in the sum, and may not matter there."""
+    x, g = torch.ones(1, 4, 3), torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]).expand(1, 4, 2)
+    whole = float((x.norm(dim=2) * g.norm(dim=2)).sum())
+    errors = 32 * torch.finfo(torch.float32).eps * whole
+    assert float(_squares_of_products(x, g)) == pytest.approx((1000 * errors) ** 2)
 
 
 def test_no_gradient_hides_in_the_rounding_of_positions_that_cancel():

@@ -6,11 +6,12 @@ import pytest
 import torch
 from engine_checks import (
     clipped,
+    clipped_sum,
     deviation,
     flat,
     gradients_by_autograd,
     image_losses,
-    make_batch,
+    make_batches,
     middle,
     traces,
 )
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 from monai.networks import nets
 from torch import nn
 
+from client_app.training.batches import Batch
 from client_app.training.engines import ENGINES
-from client_app.training.engines.engine import clipped_sum
+from client_app.training.engines import engine as shared
 from client_app.training.gradients import PatientGradients
 from federation.dp_ready import make_dp_ready
 from federation.errors import PrivacyError
@@ -63,10 +65,10 @@ def build(name):
 def test_engines_agree_with_autograd_patient_by_patient(name, engine):
     network, shape = build(name)
     before = traces(network)
-    batch = make_batch(shape, [1, 3, 2, 4, 1])
-    gradients = gradients_by_autograd(network, batch)
+    batches = make_batches(shape, [1, 3, 2, 4, 1])
+    gradients = gradients_by_autograd(network, batches)
     norm = middle(gradients)
-    found = flat(ENGINES[engine](network, norm, image_losses).clipped_sum(batch))
+    found = clipped_sum(ENGINES[engine](network, norm, image_losses), batches)
     assert deviation(found, clipped(gradients, norm)) < 1e-9
     assert traces(network) == before
 
@@ -74,10 +76,10 @@ def test_engines_agree_with_autograd_patient_by_patient(name, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_single_precision_agrees_to_five_digits(engine):
     network, shape = build("classifier")
-    batch = make_batch(shape, [1, 2, 3])
-    expected = clipped(gradients_by_autograd(network, batch), 0.1)
-    single = replace(batch, images=batch.images.float())
-    found = flat(ENGINES[engine](network.float(), 0.1, image_losses).clipped_sum(single))
+    batches = make_batches(shape, [1, 2, 3])
+    expected = clipped(gradients_by_autograd(network, batches), 0.1)
+    single = [replace(batch, images=batch.images.float()) for batch in batches]
+    found = clipped_sum(ENGINES[engine](network.float(), 0.1, image_losses), single)
     assert deviation(found.double(), expected) < 1e-5
 
 
@@ -88,10 +90,10 @@ def test_only_what_learns_counts(learns, engine):
     for module in network.modules():
         for p in module.parameters(recurse=False):
             p.requires_grad_(isinstance(module, nn.GroupNorm if learns == "norms" else nn.Linear))
-    batch = make_batch(shape, [2, 1, 1])
-    gradients = gradients_by_autograd(network, batch)
+    batches = make_batches(shape, [2, 1, 1])
+    gradients = gradients_by_autograd(network, batches)
     norm = middle(gradients)
-    found = flat(ENGINES[engine](network, norm, image_losses).clipped_sum(batch))
+    found = clipped_sum(ENGINES[engine](network, norm, image_losses), batches)
     assert deviation(found, clipped(gradients, norm)) < 1e-9
     assert any(not p.requires_grad for p in network.parameters())
 
@@ -105,16 +107,40 @@ def test_nobody_gives_zeros(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_patient_that_is_not_finite_counts_as_zero(engine):
+@pytest.mark.parametrize("each", [1, 2])
+def test_what_fills_a_batch_adds_nothing(each, engine):
+    network, shape = build("classifier")
+    (batch,) = make_batches(shape, [each] * 5)
+    people = [
+        Batch(images, targets, torch.ones(1, dtype=torch.bool))
+        for images, targets in zip(batch.images.split(each), batch.targets.split(each), strict=True)
+    ]
+    made = ENGINES[engine](network, 0.1, image_losses)
+    filled = flat(made.clipped_sum(replace(batch, counted=torch.arange(5) < 3)))
+    assert deviation(filled, clipped_sum(made, people[:3])) < 1e-12
+    assert not flat(made.clipped_sum(replace(batch, counted=torch.zeros(5, dtype=torch.bool)))).any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("each", [1, 2])
+def test_norms_are_those_of_autograd(each, engine):
+    network, shape = build("classifier")
+    (batch,) = make_batches(shape, [each] * 3)
+    expected = torch.stack([g.square().sum() for g in gradients_by_autograd(network, [batch])])
+    found = ENGINES[engine](network, 0.1, image_losses).squared_norms(batch)
+    assert torch.allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("each", [1, 2])
+def test_a_patient_that_is_not_finite_counts_as_zero(each, engine):
     """Otherwise a model made to overflow on one patient would tell, past all noise, of that patient."""
     network, shape = build("classifier")
-    batch = make_batch(shape, [1, 2, 1])
-    alone = replace(
-        batch, images=batch.images[:1], targets=batch.targets[:1], rows=batch.rows[:1], patients=1
-    )
+    (batch,) = make_batches(shape, [each] * 3)
+    alone = replace(batch, counted=torch.tensor([True, False, False]))
     for wild in (float("nan"), float("inf"), 1e300):
         images = batch.images.clone()
-        images[1:] = wild
+        images[each:] = wild
         made = ENGINES[engine](network, 1.0, image_losses)
         together = flat(made.clipped_sum(replace(batch, images=images)))
         apart = flat(made.clipped_sum(alone))
@@ -130,7 +156,7 @@ class BreakOffError(Exception):
 @pytest.mark.parametrize("where", ["forward", "loss", "backward"])
 def test_a_batch_that_breaks_off_leaves_no_trace(where, engine):
     network, shape = build("classifier")
-    batch = make_batch(shape, [1, 2])
+    (batch,) = make_batches(shape, [2, 2])
     expected = flat(ENGINES[engine](network, 0.1, image_losses).clipped_sum(batch))
     breaks = True
 
@@ -191,12 +217,10 @@ def test_one_patient_moves_the_sum_by_the_norm_at_most(engine, images, scale, se
 
 def moved(engine, shape, images, scale=1.0, seed=0):
     """How far the sum moves when a patient with so many images joins two others."""
-    batch = make_batch(shape, [2, 1, images], seed)
-    batch = replace(batch, images=batch.images * scale)
-    before = replace(
-        batch, images=batch.images[:3], targets=batch.targets[:3], rows=batch.rows[:3], patients=2
-    )
-    return float((flat(engine.clipped_sum(batch)) - flat(engine.clipped_sum(before))).norm())
+    (batch,) = make_batches(shape, [images] * 3, seed)
+    after = replace(batch, images=batch.images * scale)
+    before = replace(after, counted=torch.tensor([True, True, False]))
+    return float((flat(engine.clipped_sum(after)) - flat(engine.clipped_sum(before))).norm())
 
 
 class ClipsEachImage:
@@ -206,8 +230,8 @@ class ClipsEachImage:
         self._engine = engine
 
     def clipped_sum(self, batch):
-        count = len(batch.images)
-        return self._engine.clipped_sum(replace(batch, rows=torch.arange(count), patients=count))
+        counted = batch.counted.repeat_interleave(batch.each)
+        return self._engine.clipped_sum(replace(batch, counted=counted))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -239,7 +263,7 @@ class UsesHalf(nn.Module):
 def test_a_parameter_that_opacus_has_no_gradient_of_is_refused(engine):
     network = UsesHalf().double()
     with pytest.raises(PrivacyError, match=r"loose\.weight"):
-        ENGINES[engine](network, 1.0, image_losses).clipped_sum(make_batch((3,), [1, 2]))
+        clipped_sum(ENGINES[engine](network, 1.0, image_losses), make_batches((3,), [1, 2]))
 
 
 def test_a_network_that_vmap_cannot_run_is_refused():
@@ -252,11 +276,11 @@ def test_a_network_that_vmap_cannot_run_is_refused():
             return self.head(x if x.sum() > 0 else -x)
 
     with pytest.raises(PrivacyError, match="vectorise"):
-        ENGINES["functional"](Looks().double(), 1.0, image_losses).clipped_sum(make_batch((3,), [1]))
+        clipped_sum(ENGINES["functional"](Looks().double(), 1.0, image_losses), make_batches((3,), [1]))
 
 
 def test_long_gradients_do_not_look_shorter_than_they_are():
     """Clipped to C, their sum has norm C, although float32 has to add up millions of squares."""
     gradient = torch.full((1, 5_000_000), 1e-2)
-    (total,) = clipped_sum([gradient], 1.0)
+    (total,) = shared.clipped_sum([gradient], 1.0, make_batches((1,), [1])[0])
     assert abs(float(total.double().norm()) - 1) < 1e-5
