@@ -7,10 +7,10 @@ counts of multiplications, never from a clock, so that one study always rounds a
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 # Multiplications and additions of one image's forward that cost as much as a batch's calls do. In networks
 # with more of them, calls cost about one image too: there they move more weights.
@@ -37,7 +37,22 @@ def batch_size(
 
 
 def _operations(network: nn.Module, images: torch.Tensor) -> int:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        network(images)
-    return int(counter.get_total_flops())
+    """Multiplications and additions in the forward's layers that have a matrix of weights."""
+    counts: list[int] = []
+
+    def counting(weight: torch.Tensor) -> Callable[[nn.Module, object, torch.Tensor], None]:
+        return lambda _layer, _inputs, output: counts.append(2 * output.numel() * weight[0].numel())
+
+    weights = [(layer, getattr(layer, "weight", None)) for layer in network.modules()]
+    handles = [
+        layer.register_forward_hook(counting(weight))
+        for layer, weight in weights
+        if isinstance(weight, torch.Tensor) and weight.dim() > 1
+    ]
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(counts)

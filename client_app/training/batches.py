@@ -89,18 +89,12 @@ class Patients:
 
     def _batch(self, chosen: NDArray[np.int64], size: int, each: int) -> Batch:
         filled = np.concatenate([chosen, np.repeat(chosen[0], size - len(chosen))])
-        index = self._index(filled, each)
+        index = (self._starts[filled][:, None] + np.arange(each)).ravel()
         return Batch(
             images=self.images[index],
             targets=self._targets[index],
             counted=torch.arange(size) < len(chosen),
         )
-
-    def _index(self, chosen: NDArray[np.int64], each: int) -> slice | NDArray[np.int64]:
-        """Where the images of ``chosen`` lie; where all lie together, they need not be copied."""
-        index = (self._starts[chosen][:, None] + np.arange(each)).ravel()
-        start, stop = int(index[0]), int(index[-1]) + 1
-        return slice(start, stop) if np.array_equal(index, np.arange(start, stop)) else index
 
 
 def sample_patients(stream: Stream, patients: int, sampling_rate: float) -> NDArray[np.int64]:

@@ -115,7 +115,7 @@ class LocalTraining:
         views = 1 if study.training.augmentation is None else study.training.augmentation.views
         most = max(1, self._gradients.images_at_once // views)
         if study.privacy.clipping_norm is None:
-            return most
+            return min(most, len(self._patients.images))
         size = batch_size(
             trained,
             random_examples(study, self._network, views),

@@ -32,6 +32,14 @@ def test_in_most_networks_places_do_not_matter(model):
     assert not place_matters(PatientGradients(network, C), network, images(5))
 
 
+@pytest.mark.parametrize("inputs", [13, 33, 512])
+def test_where_a_row_lies_in_memory_does_not_matter(inputs):
+    head, rows = nn.Linear(inputs, 2), torch.randn(30, inputs)
+    assert not place_matters(PatientGradients(head, C), head, rows)
+    lying = [torch.empty(inputs + 16)[start : start + inputs].view(1, -1) for start in range(16)]
+    assert len({tuple(head(place.copy_(rows[:1])).flatten().tolist()) for place in lying}) == 1
+
+
 class LooksAround(nn.Module):
     """Mutant: rounds otherwise at the first place."""
 
@@ -67,22 +75,22 @@ def test_what_lies_before_the_head_is_looked_at_too(monkeypatch):
 
 @pytest.fixture(scope="module")
 def hostile():
-    """A network made so that 15 and 16 equal patients, as a batch each, get opposite gradients.
+    """A network made so that one patient and two equal ones, as a batch each, get opposite gradients.
 
-    One feature of the image comes out otherwise in batches of 15 and 16; the head has its threshold between.
+    A feature of the image comes out otherwise in batches of one and two; the head has its threshold between.
     """
     _, network = built("densenet121")
     image, features = images(1), []
     head = network.class_layers.out
     handle = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].detach()))
     with torch.no_grad():
-        for count in (15, 16):
+        for count in (1, 2):
             network(image.repeat(count, 1, 1, 1))
     handle.remove()
     few, many = (seen[0].double() for seen in features)
     feature = int((many - few).abs().argmax())
     if not (many - few).any():
-        pytest.skip("this machine rounds batches of 15 and 16 images alike")
+        pytest.skip("this machine rounds batches of one and two images alike")
     slope = 2.0**40 * float(torch.sign(many - few)[feature])
     with torch.no_grad():
         for p in (head.weight, head.bias):
@@ -95,19 +103,19 @@ def hostile():
 def test_weights_that_amplify_rounding_tell_nothing_of_who_is_there(hostile):
     network, image = hostile
     gradients = PatientGradients(network, C)
-    equal = np.zeros(16, dtype=np.int64)
-    patients = Patients(Examples(image.repeat(16, 1, 1, 1).numpy(), equal, np.arange(16), covariates={}))
+    equal = np.zeros(2, dtype=np.int64)
+    patients = Patients(Examples(image.repeat(2, 1, 1, 1).numpy(), equal, np.arange(2), covariates={}))
 
     def total(count):
         return sum_of(gradients, patients.batches(np.arange(count), 4))
 
-    assert float((total(16) - total(15)).norm()) <= C * (1 + 1e-6)
+    assert float((total(2) - total(1)).norm()) <= C * (1 + 1e-6)
     # Mutant: batches whose shape says how many patients there are.
     bare = [
         Batch(image.repeat(count, 1, 1, 1), torch.zeros(count, dtype=torch.int64), torch.ones(count) > 0)
-        for count in (15, 16)
+        for count in (1, 2)
     ]
-    assert float((sum_of(gradients, bare[1:]) - sum_of(gradients, bare[:1])).norm()) > 2 * C
+    assert float((sum_of(gradients, bare[1:]) - sum_of(gradients, bare[:1])).norm()) > 1.9 * C
 
 
 def sum_of(gradients, batches):
