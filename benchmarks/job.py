@@ -40,6 +40,7 @@ def overrides() -> list[str]:
         f"rounds={ROUNDS}",
         "seed=0",
         "compare=false",
+        "audit=false",
     ]
 
 

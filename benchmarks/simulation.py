@@ -5,7 +5,7 @@ that they end in the same model is checked. Everybody measures the model after e
 torch has one thread a site.
 
 * bare loop: nothing but PyTorch, one hospital after another; no record.
-* inline: ``./scripts/simulate compare=false``, hospitals side by side on the machine's cores. Each round is
+* inline: ``./scripts/simulate compare=false audit=false``, hospitals side by side on the cores. Each round is
   checked, burnt, aggregated by Flower's strategy and left on disk. The rounds are timed in a process of their
   own, since the whole one also composes, draws samples and writes the report.
 * flower, cold: the same with ``engine=flower``: a SuperLink and Ray start and end with the run.

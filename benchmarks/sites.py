@@ -42,6 +42,7 @@ def _simulate(folder: Path, sites: int) -> Usage:
         "training.steps=10",
         f"rounds={ROUNDS}",
         "compare=false",
+        "audit=false",
         *federation(sites),
         *images(PATIENTS, TEST_PATIENTS),
     ]

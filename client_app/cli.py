@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from federation.command_line import print_table, run
+from federation.errors import ConfigError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,10 +30,9 @@ def audit() -> None:
 @click.option(
     "--to",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Where privacy-audit.html and .json go; they are replaced.",
+    help="Where privacy-audit.html and .json go, and replace what is there; by default the run's folder.",
 )
-def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path) -> None:
+def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path | None) -> None:
     """Try a study's protection on synthetic patients, and attack what it releases.
 
     OVERRIDES are those of a run, e.g. study=chest_xray privacy.epsilon=1. With --run they may only say how
@@ -43,8 +43,11 @@ def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path) -> No
     from client_app.audit.privacy_audit import audit_privacy  # noqa: PLC0415
     from client_app.audit.table import audit_table  # noqa: PLC0415
 
+    folder = to or run_folder
+    if folder is None:
+        raise ConfigError("there is no run whose folder the page could go to; give --to DIR")
     audited = audit_privacy(overrides, run_folder)
-    page = write_audit(audited, to)
+    page = write_audit(audited, folder)
     print_table(audit_table(audited.record))
     click.echo(page)
     if audited.record.rehearsal is not None and not audited.record.rehearsal.passed:

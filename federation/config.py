@@ -53,6 +53,7 @@ class RunOptions(Frozen):
         seed: simulation only: noise and sampling follow from it, so that a run can be repeated bit by bit.
             Without it they follow from each site's own secret.
         compare: also train every site alone and all patients pooled (simulation only).
+        audit: also try the study's protection and attack the released model (simulation only).
         resume: the folder of a run that was broken off; it goes on with the settings that it was begun with.
         models: below which folder ``start_from`` finds its model.
         tracker: records a simulation for ``tensorboard`` or ``mlflow`` as well; see ``server_app.trackers``.
@@ -63,6 +64,7 @@ class RunOptions(Frozen):
     run_dir: str | None = None
     seed: int | None = None
     compare: bool = True
+    audit: bool = True
     resume: str | None = None
     models: str = "runs"
     tracker: Literal["none", "tensorboard", "mlflow"] = "none"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from client_app.audit.page import write_audit
+from client_app.audit.privacy_audit import audit_privacy
 from federation.config import compose_run, run_folder
 from federation.errors import StorageError, WardroundError
 from federation.overrides import quoted
@@ -36,7 +38,7 @@ Runs a study over simulated hospitals on this machine and leaves its record in r
   ./scripts/simulate                              the default study
   ./scripts/simulate privacy.epsilon=3 rounds=5   the same with other settings
   ./scripts/simulate privacy=none                 without privacy, for comparison
-  ./scripts/simulate compare=false                only the federation, which is quicker
+  ./scripts/simulate compare=false audit=false    only the federation, which is quicker
   ./scripts/simulate resume=runs/latest           go on with a run that was broken off
   ./scripts/simulate -m privacy.epsilon=1,3,8     each of these, side by side, and a report that compares them
 
@@ -95,6 +97,9 @@ def _simulate(overrides: Sequence[str]) -> None:
                 display.say("the same recipe with each hospital alone, everybody pooled, and without privacy")
                 comparison = Comparer(overrides, run, judge.cohorts, folder).compare()
                 write_summary(folder, summary.model_copy(update={"comparison": comparison}))
+            if run.options.audit:
+                display.say("the protection on synthetic patients, and attacks on the released model")
+                write_audit(audit_privacy([], folder), folder)
         except KeyboardInterrupt:
             if (folder / "study.json").exists() and not (folder / "summary.json").exists():
                 summary = interrupted(run, judge.cohorts, folder)

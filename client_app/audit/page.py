@@ -1,6 +1,7 @@
 """``privacy-audit.html`` and ``privacy-audit.json``: one page in one file, and its data."""
 
 import base64
+import json
 from pathlib import Path
 
 from client_app.audit import figures, words
@@ -17,7 +18,8 @@ def write_audit(audited: Audited, folder: Path) -> Path:
         StorageError: the disk did not take them.
     """
     page = folder / "privacy-audit.html"
-    write_whole(folder / "privacy-audit.json", audited.record.model_dump_json(indent=2).encode())
+    record = {"headline": words.headline(audited.record), **audited.record.model_dump(mode="json")}
+    write_whole(folder / "privacy-audit.json", json.dumps(record, indent=2).encode())
     write_whole(page, render(audited).encode())
     return page
 

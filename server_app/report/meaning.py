@@ -84,7 +84,7 @@ def _honest(epsilon: float, delta: float) -> str:
         f"lets through: a single release of Gaussian noise with the same pair allows "
         f"{percent(odds.gaussian_guess(epsilon, delta))}; this study's many small steps follow a similar but "
         "not the same curve. Attacks published so far on models trained in this way do much worse than the "
-        "ceiling. But that is experience, not a promise, and this run measured no attack."
+        "ceiling. But that is experience, not a promise."
     )
 
 

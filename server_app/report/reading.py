@@ -31,6 +31,7 @@ class Run:
         samples: a PNG contact sheet; None where there is none, and always outside
             simulation, whatever lies in the folder.
         samples_withheld: a contact sheet lay beside the record of a real federation.
+        audit: what the privacy audit in the folder comes to, in a sentence; None where there is none.
     """
 
     summary: Summary
@@ -38,6 +39,7 @@ class Run:
     evaluations: tuple[EvaluationLine, ...] = ()
     samples: bytes | None = None
     samples_withheld: bool = False
+    audit: str | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -66,7 +68,17 @@ def read_run(run_dir: Path) -> Run:
         evaluations=_ascending([line for line in lines if isinstance(line, EvaluationLine)]),
         samples=_read_png(samples) if summary.simulation and samples.exists() else None,
         samples_withheld=not summary.simulation and samples.exists(),
+        audit=_audit(run_dir / "privacy-audit.json"),
     )
+
+
+def _audit(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(_read(path))["headline"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise MessageError(f"{path} is no privacy audit; make it again or remove it") from error
 
 
 def _must_have_rounds(summary: Summary) -> bool:

@@ -128,6 +128,13 @@ nobody can do better: (e<sup>ε</sup> + δ) / (e<sup>ε</sup> + 1). The dashed l
 {% endcall %}
 {% endif %}
 </div>
+{% if run.audit %}
+<p><strong>And it was tried.</strong> {{ run.audit }}. <a href="privacy-audit.html">The privacy audit</a> shows how
+marked patients were looked for, how much of an image can be rebuilt from an update, and how well the released model
+tells who taught it.</p>
+{% else %}
+<p>No attack was tried on this run.</p>
+{% endif %}
 </section>
 
 <section>

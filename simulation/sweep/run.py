@@ -73,8 +73,9 @@ def plan(overrides: Sequence[str]) -> list[Job]:
     keys = [setting_of(override) for override in overrides]
     if "resume" in keys:
         raise ConfigError("resume continues a single run; leave it out, or leave out --multirun")
-    # What each run would be compared with takes several times as long as the run.
-    combinations = expand([*overrides, *([] if "compare" in keys else ["compare=false"])])
+    # What each run would be compared with takes several times as long as the run, its audit as long again.
+    left_out = [f"{key}=false" for key in ("compare", "audit") if key not in keys]
+    combinations = expand([*overrides, *left_out])
     names = folder_names([settings for settings, _ in combinations])
     jobs = [
         Job(name, settings, tuple(line for line in lines if setting_of(line) not in _OWN), compose_run(lines))

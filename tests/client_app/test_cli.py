@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from client_app.cli import commands, main
 from client_app.training import local_round
 from client_app.training.noise import add_noise
+from federation.errors import ConfigError
 from federation.stored_models import models_of
 from simulation.simulate import main as simulate
 
@@ -56,7 +57,7 @@ def page(tmp_path):
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert simulate([*SQUARES, "compare=false", "progress=quiet", f"run_dir={folder}"]) == 0
+    assert simulate([*SQUARES, "compare=false", "audit=false", "progress=quiet", f"run_dir={folder}"]) == 0
     return folder
 
 
@@ -154,3 +155,9 @@ def test_a_changed_model_is_not_audited(audit, tmp_path, finished_run):
 def test_help_is_there_at_once_without_torch():
     code = "import sys; from client_app.cli import commands; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_page_without_a_run_needs_a_place():
+    result = CliRunner().invoke(commands, ["audit", "privacy", *SQUARES])
+    assert isinstance(result.exception, ConfigError)
+    assert "give --to DIR" in str(result.exception)

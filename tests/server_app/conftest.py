@@ -31,6 +31,7 @@ TINY = (
     "rounds=2",
     "training.steps=2",
     "compare=false",
+    "audit=false",
 )
 # The same over a task of noise that takes no time, and repeatable.
 NOISE = (

@@ -29,6 +29,7 @@ SMALL = (
     "rounds=2",
     "training.steps=2",
     "compare=false",
+    "audit=false",
 )
 # The same over nodules, or over a task of noise that takes no time.
 BASES = {

@@ -29,7 +29,9 @@ def real(simulate_in, tmp_path_factory):
 def compared(simulate_in, tmp_path_factory):
     """A seeded run beside the same without the federation."""
     folder = tmp_path_factory.mktemp("compared") / "run"
-    return simulate_in(folder, "seed=5", "compare=true", "++privacy.epsilon=3", "training.learning_rate=0.01")
+    return simulate_in(
+        folder, "seed=5", "compare=true", "audit=true", "++privacy.epsilon=3", "training.learning_rate=0.01"
+    )
 
 
 def keys_of(value, where=""):
@@ -169,6 +171,17 @@ def test_the_comparison_has_each_hospital_alone_and_everybody_pooled_with_and_wi
         without["pooled"],
     ):
         assert measured["patients"] == everybody, "all are measured on everybody's test patients"
+
+
+def test_its_audit_lies_beside_the_report_which_leads_to_it(compared):
+    audit = compared.read("privacy-audit.json")
+    assert audit["study_id"] == compared.summary["study_id"]
+    assert audit["rehearsal"] is not None
+    assert audit["membership"]["version"] == compared.summary["model_version"]
+    page = (compared.folder / "report.html").read_text()
+    assert audit["headline"] in page
+    assert 'href="privacy-audit.html"' in page
+    assert (compared.folder / "privacy-audit.html").exists()
 
 
 def test_the_comparison_differs_from_the_run_in_nothing_but_who_and_the_promise(compared):

@@ -209,6 +209,12 @@ class TestWrongRecords:
         with pytest.raises(MessageError, match="is no PNG"):
             write_report(run_dir)
 
+    def test_an_audit_that_is_none(self, write_run, summary):
+        run_dir = write_run(summary)
+        (run_dir / "privacy-audit.json").write_text("[]")
+        with pytest.raises(MessageError, match="is no privacy audit"):
+            write_report(run_dir)
+
     def test_a_wrong_record_leaves_the_old_page_whole(self, write_run, summary):
         run_dir = write_run(summary)
         before = write_report(run_dir).read_bytes()
