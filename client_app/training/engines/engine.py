@@ -17,6 +17,9 @@ from client_app.training.batches import Batch
 # Numbers of each patient's gradient that are squared at once, so that the squares stay in the cache.
 _PIECE = 2**16
 
+# The smallest factor that scales a patient; near the end of float32's range it would itself be rounded up.
+_SMALLEST_FACTOR = 2.0**-100
+
 # Scores [images, ...] and targets [images] to the loss of each image, [images].
 Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -77,11 +80,11 @@ def without(batch: Batch, refused: torch.Tensor) -> Batch | None:
 def clip_factors(squares: torch.Tensor, clipping_norm: float, batch: Batch) -> torch.Tensor:
     """What scales gradients of these squared norms ``[patients]`` to L2 norm ``clipping_norm`` at most.
 
-    Who does not count gets the factor zero, and so does what is not finite: were it passed on, a model made
-    to overflow on one patient alone would tell, past all noise, that the patient is there.
+    Who does not count gets the factor zero, and so does what is not finite or nearly so: were it passed on, a
+    model made to overflow on one patient alone would tell, past all noise, that the patient is there.
     """
     factors = (clipping_norm / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
-    return torch.where(squares.isfinite() & batch.counted, factors, 0.0)
+    return torch.where(squares.isfinite() & batch.counted & (factors >= _SMALLEST_FACTOR), factors, 0.0)
 
 
 def _without_refused(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:

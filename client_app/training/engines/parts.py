@@ -19,6 +19,8 @@ _ROUNDINGS = 32
 # The share of a patient's norm that rounding errors may be at most; where positions cancel more than that,
 # the patient is scaled down until they are.
 _LARGEST_ERROR = 1e-3
+# Of rows: beyond it, what they are multiplied with may be so small that float32 holds few of its digits.
+_LARGEST_ROW = 2.0**60
 
 
 class Part(Protocol):
@@ -87,13 +89,17 @@ def _squares_of_products(x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
     Rounded up. Where positions cancel, rounding errors are as large as the whole, and a model made for it
     could hide a patient's gradient in them. So the norm is computed in float64, and what the gradient itself
     may be off by, in the precision in which it is summed, is added. These errors depend on who else is in the
-    sum; so they are kept to a share of the norm.
+    sum; so they are kept to a share of the norm. Rows that are nearly infinite make a norm that is.
     """
     unit = _ROUNDINGS * torch.finfo(x.dtype).eps
     x, g = x.double(), g.double()
+    rows_x, rows_g = x.square().sum(2).sqrt(), g.square().sum(2).sqrt()
     if x.shape[1] == 1:
-        return squared_norms(x) * squared_norms(g)
-    errors = unit * (x.norm(dim=2) * g.norm(dim=2)).sum(1)
-    grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
-    norms: torch.Tensor = grams.flatten(1).sum(1).clamp(min=0.0).sqrt() + errors
-    return torch.maximum(norms, errors / _LARGEST_ERROR).square()
+        squares = (rows_x * rows_g).square().flatten()
+    else:
+        errors = unit * (rows_x * rows_g).sum(1)
+        grams = torch.bmm(x, x.transpose(1, 2)) * torch.bmm(g, g.transpose(1, 2))
+        norms = grams.flatten(1).sum(1).clamp(min=0.0).sqrt() + errors
+        squares = torch.maximum(norms, errors / _LARGEST_ERROR).square()
+    largest = torch.maximum(rows_x.amax(1), rows_g.amax(1))
+    return torch.where(largest <= _LARGEST_ROW, squares, torch.inf)

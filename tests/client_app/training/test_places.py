@@ -40,6 +40,16 @@ def test_where_a_row_lies_in_memory_does_not_matter(inputs):
     assert len({tuple(head(place.copy_(rows[:1])).flatten().tolist()) for place in lying}) == 1
 
 
+@pytest.mark.parametrize(
+    "activation", [nn.Sigmoid(), nn.SiLU(), nn.GELU(), nn.Tanh(), nn.ELU(), nn.Softmax(1)]
+)
+def test_functions_whose_last_numbers_round_otherwise_matter_without_a_trial(activation):
+    network = nn.Sequential(nn.Linear(8, 16), activation, nn.Linear(16, 2))
+    assert place_matters(PatientGradients(network, C, engine="hooks"), network, torch.randn(16, 8))
+    network[1] = nn.ReLU()
+    assert not place_matters(PatientGradients(network, C), network, torch.randn(16, 8))
+
+
 class LooksAround(nn.Module):
     """Mutant: rounds otherwise at the first place."""
 

@@ -1,5 +1,6 @@
 """Book-keeping is right for every layer that it takes, by every way, and refuses the others."""
 
+import numpy as np
 import pytest
 import torch
 from engine_checks import (
@@ -13,6 +14,7 @@ from engine_checks import (
 )
 from torch import nn
 
+from client_app.training.batches import Batch
 from client_app.training.engines.book_keeping import BookKeeping
 from client_app.training.engines.convolution import Convolution
 from client_app.training.engines.parts import _squares_of_products
@@ -204,6 +206,34 @@ def test_a_frozen_layer_that_is_not_known_is_none_of_its_business():
     )
     network[0].requires_grad_(False)
     check(network.double(), make_batches((1, 4, 4), [1, 2]))
+
+
+def most_added(norm):
+    """The most that one patient adds, in ``norm``, whose image is as large as float32 can hold or nearly so."""
+    head = nn.Linear(512, 2)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([0.0, 50.0]))  # the patient's class is certain to be wrong
+    engine = BookKeeping(head, norm, image_losses)
+    found = []
+    for power in np.arange(20, 127.9, 0.3):
+        images = torch.full((1, 512), 2.0**power)
+        batch = Batch(images, torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.bool))
+        total = torch.cat([part.flatten() for part in engine.clipped_sum(batch)])
+        found.append(float(total.double().norm()) / norm)
+    return max(found)
+
+
+@pytest.mark.parametrize("norm", [1.0, 1e-3, 1e-6])
+def test_nobody_adds_more_than_the_norm_near_the_end_of_float32(norm):
+    assert 1 - 1e-5 < most_added(norm) <= 1 + 1e-5
+
+
+def test_factors_that_float32_rounds_up_are_caught(monkeypatch):
+    """Mutant: any factor scales, however few of its digits float32 holds."""
+    monkeypatch.setattr("client_app.training.engines.engine._SMALLEST_FACTOR", 0.0)
+    monkeypatch.setattr("client_app.training.engines.parts._LARGEST_ROW", float("inf"))
+    assert most_added(1e-6) > 1.5
 
 
 def float32_grams(x, g):
