@@ -17,6 +17,7 @@ from federation.study import Name, PrivacyMode
 
 # The ways to patients' clipped gradients; see ``client_app.training.engines``.
 EngineName = Literal["book_keeping", "functional", "hooks", "ghost"]
+EngineChoice = Literal["auto", "book_keeping", "functional", "hooks", "ghost"]
 
 
 class SimulatedData(Frozen):
@@ -59,7 +60,7 @@ class Resources(Frozen):
         memory_mib: MiB that the gradients of one batch's images may take.
     """
 
-    engine: EngineName | Literal["auto"] = "auto"
+    engine: EngineChoice = "auto"
     memory_mib: Annotated[int, Field(ge=16)] = 512
 
 

@@ -187,8 +187,11 @@ def _composed(overrides: Sequence[str]) -> dict[str, Any]:
                 _check_key(key, known)
         config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"configuration {list(overrides)}: {reason}; settings are KEY=VALUE") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"configuration {list(overrides)}: {reason}; settings are KEY=VALUE, +KEY=VALUE for one that "
+            "conf/ does not have, and a group such as model.arguments is set key by key"
+        ) from error
     return cast(dict[str, Any], config)
 
 

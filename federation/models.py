@@ -43,8 +43,10 @@ def build_network(model: ModelSpec, task: TaskSpec) -> nn.Module:
         ConfigError: the network is not on the allow-list, or does not take these arguments.
     """
     if model.network not in NETWORKS:
+        tested = ", ".join(sorted(NETWORKS))
         raise ConfigError(
-            f"model.network={model.network!r} is not allowed; {nearest(model.network, NETWORKS)}"
+            f"model.network={model.network!r} is not allowed; {nearest(model.network, NETWORKS)}; the "
+            f"gradients of these are tested (federation/networks.py): {tested}"
         )
     entry = NETWORKS[model.network]
     if entry.fixed and model.trainable != "head":

@@ -7,10 +7,10 @@ from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing
 
 
 def claimed_and_proved(game: CanaryGame) -> str:
-    """Two bars: the ε that was promised to the canaries, and what their finder proved."""
+    """Two bars: the ε that the canaries' noise allows, and what their finder proved."""
     sound = game.at_least <= game.promised
     bars = (
-        ("promised: at most", game.promised, GRID),
+        ("allowed: at most", game.promised, GRID),
         ("proved: at least", game.at_least, MODEL if sound else ALARM),
     )
     with drawing():
@@ -26,7 +26,9 @@ def claimed_and_proved(game: CanaryGame) -> str:
             tick.set_color(INK)
         axes.set(xlim=(0, 1.3 * max(game.promised, game.at_least)), ylim=(-0.5, 1.5), xlabel="ε")
         axes.spines["left"].set_visible(False)
-        told = f"Promised epsilon {game.promised:g}; the guesses prove at least {game.at_least:.2f}."
+        told = (
+            f"Epsilon of the test's noise {game.promised:g}; the guesses prove at least {game.at_least:.2f}."
+        )
         return to_svg(figure, "claimed-and-proved", told)
 
 

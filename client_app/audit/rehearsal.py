@@ -121,7 +121,7 @@ def _play(study: Study, secret: bytes, engine: EngineName) -> tuple[CanaryGame, 
         found=game.at_least,
         limit=epsilon,
         reason=f"{right} of {_GUESSES} guesses were right, which proves ε to be at least {game.at_least:.2f} "
-        f"where {epsilon:g} was promised",
+        f"where this test's noise allows {epsilon:g}",
     )
 
 

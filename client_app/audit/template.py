@@ -38,11 +38,13 @@ code that real patients would be, with one question: does it hold back what it p
 
 <section>
 <div class="pair">
-{% call figure(pictures.claimed_and_proved, "Promised, and proved") %}
+{% call figure(pictures.claimed_and_proved, "Allowed, and proved") %}
+Canaries are always looked for at ε = {{ number.cost(rehearsal.game.promised) }}{% if audit.epsilon != rehearsal.game.promised %}, not at this study's {{ number.cost(audit.epsilon) }}{% endif %}: there one trial proves most about the program, which is
+the same for every ε.
 {{ "{:,}".format(rehearsal.game.canaries) }} marked, synthetic patients were put into a training step or left out, each by the toss of a coin.
 Somebody who sees only the result names the {{ rehearsal.game.guesses }} clearest and says who was in: {{ rehearsal.game.right }} were right. With
 {{ number.percent(rehearsal.game.confidence) }} confidence that proves the code to have an ε of at least the lower bar. Were it longer than the upper
-one, the promise would be broken. It proves no more than that: the truth lies between the two.
+one, the program would break its promises. It proves no more than that: the truth lies between the two.
 {% endcall %}
 {% call figure(pictures.contributions, "No patient counts for more than allowed") %}
 Each dot is a synthetic patient with up to 30 images, common or glaring, alone or among others, sent through this

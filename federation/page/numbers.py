@@ -36,12 +36,13 @@ def span(values: Iterable[float], decimals: int = 2) -> str:
 
 
 def cost(epsilon: float | None) -> str:
-    """An epsilon, rounded up to two decimals, e.g. ``"7.98"``."""
+    """An epsilon, rounded up to two decimals, e.g. ``"7.98"``; what is above zero is never told as zero."""
     if epsilon is None:
         return DASH
     if not math.isfinite(epsilon):
         return "∞"
-    return f"{math.ceil(epsilon * 100 - 1e-9) / 100:.12g}"
+    hundredths = math.ceil(epsilon * 100 - 1e-9)
+    return f"{max(hundredths, 1 if epsilon > 0 else 0) / 100:.12g}"
 
 
 def percent(share: float) -> str:

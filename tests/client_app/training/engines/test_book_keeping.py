@@ -209,7 +209,7 @@ def test_a_frozen_layer_that_is_not_known_is_none_of_its_business():
 
 
 def most_added(norm):
-    """The most that one patient adds, in ``norm``, whose image is as large as float32 can hold or nearly so."""
+    """The most that a patient adds, in ``norm``, whose image is as large as float32 can hold or nearly so."""
     head = nn.Linear(512, 2)
     with torch.no_grad():
         head.weight.zero_()
