@@ -68,8 +68,11 @@ def place_matters(gradients: PatientGradients, trained: nn.Module, images: torch
 def place_matters_before(study: Study, network: nn.Module) -> bool:
     """The same, by trial, of what lies before the trained part of the study's ``network``.
 
-    There batches have so many images that on one thread no tensor has last numbers of its own.
+    There batches have so many images that on one thread no tensor has last numbers of its own. Several
+    threads share a tensor out, and each has last numbers.
     """
+    if torch.get_num_threads() > 1:
+        return True
     shape = (IMAGES_AT_ONCE, study.task.channels, *study.task.image_size)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     here, moved = as_seen(study, network, images), as_seen(study, network, images.roll(1, 0))

@@ -74,6 +74,7 @@ def test_a_network_in_which_they_matter_is_noticed(forward):
 
 
 def test_what_lies_before_the_head_is_looked_at_too(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     study, network = built("resnet10", "head")
     assert not place_matters_before(study, network)
     forward = network.conv1.forward
@@ -81,6 +82,11 @@ def test_what_lies_before_the_head_is_looked_at_too(monkeypatch):
         network.conv1.weight.mul_(1.01)  # features of other weights are computed anew
     monkeypatch.setattr(network.conv1, "forward", lambda x: forward(torch.cat([x[:1] * 1.001, x[1:]])))
     assert place_matters_before(study, network)
+
+
+def test_before_the_head_several_threads_count_as_mattering(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert place_matters_before(*built("resnet10", "head"))
 
 
 @pytest.fixture(scope="module")
