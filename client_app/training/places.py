@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from client_app.training.batches import Batch
 from client_app.training.gradients import PatientGradients
-from client_app.training.trained import as_seen
+from client_app.training.trained import as_seen, random_images
 from federation.head import IMAGES_AT_ONCE
 from federation.study import Study
 
@@ -73,8 +73,7 @@ def place_matters_before(study: Study, network: nn.Module) -> bool:
     """
     if torch.get_num_threads() > 1:
         return True
-    shape = (IMAGES_AT_ONCE, study.task.channels, *study.task.image_size)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    images = random_images(study, IMAGES_AT_ONCE)
     here, moved = as_seen(study, network, images), as_seen(study, network, images.roll(1, 0))
     return not torch.equal(here.roll(1, 0), moved)
 

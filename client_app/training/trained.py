@@ -31,5 +31,10 @@ def as_seen(
 
 def random_examples(study: Study, network: nn.Module, count: int) -> torch.Tensor:
     """``count`` random examples of what the trained part takes; nobody's."""
-    shape = (study.task.channels, *study.task.image_size)
-    return as_seen(study, network, torch.randn(count, *shape, generator=torch.Generator().manual_seed(0)))
+    return as_seen(study, network, random_images(study, count))
+
+
+def random_images(study: Study, count: int) -> torch.Tensor:
+    """``count`` images of the study's shape, always the same ones; nobody's."""
+    shape = (count, study.task.channels, *study.task.image_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
