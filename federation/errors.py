@@ -4,6 +4,7 @@ WardroundError
 ├── ConfigError        a configuration is misspelt, out of range or contradicts itself
 ├── DataError          patients' or public data cannot be used as they are
 ├── PrivacyError       a privacy guarantee cannot be given as asked
+├── AuditError         an audit log is not what was signed
 ├── MessageError       a record from the other side is not what the contract says
 ├── RefusedError       a hospital says no, and by which rule
 ├── RunError           a run cannot go on
@@ -29,6 +30,10 @@ class DataError(WardroundError):
 
 class PrivacyError(WardroundError):
     """A privacy guarantee cannot be given as asked."""
+
+
+class AuditError(WardroundError):
+    """An audit log is broken, or is not what its hospital once signed."""
 
 
 class MessageError(WardroundError):

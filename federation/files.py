@@ -52,6 +52,8 @@ def append_line(path: Path, line: str) -> None:
             except OSError:
                 file.truncate(end)
                 raise
+        if end == 0:
+            _sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
             f"{path} could not be extended ({error.strerror}); free space, run again"
