@@ -5,15 +5,20 @@ They belong to the hospital. The coordinator never sends or sees them, and no st
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from pydantic import Field
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, model_validator
+from yaml import YAMLError
 
+from client_app.custodian.policy import Policy
 from federation.config import FederationSpec
 from federation.errors import ConfigError
 from federation.schema import Frozen, validated
-from federation.study import Name, PrivacyMode
+from federation.study import Name
 
 # The ways to patients' clipped gradients; see ``client_app.training.engines``.
 EngineName = Literal["book_keeping", "functional", "hooks", "ghost"]
@@ -32,24 +37,6 @@ class SimulatedData(Frozen):
     parts: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     of: Annotated[int, Field(ge=1)]
     folder: Path = Path()
-
-
-class Policy(Frozen):
-    """What the hospital allows; anything it does not name is refused.
-
-    Attributes:
-        tasks: the packages of the tasks that may be trained; no other package's code is even loaded.
-        privacy_modes: the promises to patients that are good enough.
-        maximum_epsilon: the most that one study may cost a patient.
-        maximum_delta: the largest δ that ε may be stated at.
-        minimum_patients: fewer training patients than this, and the hospital stays out.
-    """
-
-    tasks: tuple[str, ...]
-    privacy_modes: tuple[PrivacyMode, ...]
-    maximum_epsilon: Annotated[float, Field(gt=0)]
-    maximum_delta: Annotated[float, Field(gt=0, lt=1)]
-    minimum_patients: Annotated[int, Field(ge=1)]
 
 
 class Resources(Frozen):
@@ -71,16 +58,73 @@ class SiteConfig(Frozen):
         name: as the study names it.
         data: where its patients are.
         policy: what it allows.
+        approval: who agrees to a study: an ``operator`` to each by itself, or, in simulation only, this
+            ``configuration`` to all that its policy allows.
         declared_patients: its public cohort size, the weight of its updates and what its sums are divided by;
             a constant, never counted for a study. None is for simulations: then the count is rounded, and
             said to be taken from the data (docs/decisions/0006).
+        description: what sets its patients apart, as it wants it known. None is for simulations: then it is
+            what the task's data say.
     """
 
     name: Name
     data: SimulatedData
     policy: Policy
+    approval: Literal["operator", "configuration"] = "operator"
     resources: Resources = Resources()
     declared_patients: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    description: Annotated[str, Field(max_length=200)] | None = None
+
+
+class Service(Frozen):
+    """Where a hospital's custodian keeps its state and answers.
+
+    Attributes:
+        folder: keys, ledger, audit log and the studies' states; on a disk of its own, and backed up.
+        relay: the socket for the coordinator's requests.
+        admin: the socket for the hospital's own people; in a folder that the relay cannot see.
+        request_seconds: the longest that one request may compute.
+    """
+
+    folder: Path
+    relay: Path
+    admin: Path
+    request_seconds: Annotated[float, Field(gt=0)] = 3600.0
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.relay.absolute().parent == self.admin.absolute().parent:
+            raise ValueError(f"relay and admin sockets are both in {self.admin.parent}; give each a folder")
+        return self
+
+
+class HospitalConfig(SiteConfig):
+    """A real hospital: nothing of it is taken from its data, and people approve.
+
+    Attributes:
+        service: its custodian's process.
+    """
+
+    approval: Literal["operator"] = "operator"
+    declared_patients: Annotated[int, Field(ge=1, le=100_000_000)]
+    description: Annotated[str, Field(max_length=200)]
+    service: Service
+
+
+def hospital(file: Path) -> HospitalConfig:
+    """A hospital's own ``site.yaml``, composed by Hydra, so that it can be built of several files.
+
+    Raises:
+        ConfigError: it is missing, cannot be read, or says something that is not known.
+    """
+    if not file.is_file():
+        raise ConfigError(f"--config {file} is no file; conf/site/ has worked examples")
+    try:
+        with initialize_config_dir(str(file.absolute().parent), version_base="1.3"):
+            values = OmegaConf.to_container(compose(file.stem), resolve=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{file}: {' '.join(str(error).split())[:300]}") from error
+    return validated(HospitalConfig, values, str(file))
 
 
 def simulated_site(federation: FederationSpec, template: Mapping[str, Any], name: str) -> SiteConfig:

@@ -29,6 +29,6 @@ def audit_lines(folder: Path) -> Iterator[bytes]:
         yield from lines
         if rest:
             raise AuditError(
-                f"{path} ends within a line, in {len(rest)} bytes that its custodian has not acknowledged; it "
+                f"{path} ends within a line, in {len(rest)} bytes that its custodian never acknowledged; it "
                 "cuts them away when it starts, so copy the log after that"
             )

@@ -6,6 +6,8 @@ WardroundError
 ├── PrivacyError       a privacy guarantee cannot be given as asked
 ├── AuditError         an audit log is not what was signed
 ├── MessageError       a record from the other side is not what the contract says
+├── LedgerError        a hospital's ledger is not whole, or is not its own
+├── ReleaseError       something was about to leave a hospital that may not
 ├── RefusedError       a hospital says no, and by which rule
 ├── RunError           a run cannot go on
 │   ├── MembershipError    a participant is unknown or did not come
@@ -38,6 +40,14 @@ class AuditError(WardroundError):
 
 class MessageError(WardroundError):
     """A record from the other side is not what the contract says."""
+
+
+class LedgerError(WardroundError):
+    """A hospital's ledger is not whole, or is not its own; then it refuses everything."""
+
+
+class ReleaseError(WardroundError):
+    """Something was about to leave a hospital that may not."""
 
 
 class RefusedError(WardroundError):

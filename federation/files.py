@@ -24,7 +24,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         scrap.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             scrap.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def append_line(path: Path, line: str) -> None:
                 file.truncate(end)
                 raise
         if end == 0:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
             f"{path} could not be extended ({error.strerror}); free space, run again"
@@ -73,7 +73,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         yield
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -15,6 +15,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
+from federation.audit_log import AuditHead
 from federation.errors import ConfigError, MessageError
 from federation.schema import Frozen, validated
 from federation.study import Name, Study
@@ -27,10 +28,12 @@ class Record(Frozen):
 
     Attributes:
         has_parameters: whether this kind carries an array.
+        heads: the newest audit heads that the sender holds, its own among them.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     has_parameters: ClassVar[bool] = False
+    heads: Annotated[tuple[AuditHead, ...], Field(max_length=200)] = ()
 
 
 class DescribeRequest(Record):

@@ -27,6 +27,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Argument = Option | tuple[Option | dict[str, Option], ...]
 PrivacyMode = Literal["none", "local"]
+Aggregation = Literal["plain"]
 Trainable = Literal["all", "last_block", "norm_and_head", "head"]
 
 
@@ -225,6 +226,7 @@ class Study(Frozen):
         quorum: a round with fewer valid updates ends the run.
         expires: the last day on which hospitals may train for this study.
         start_from: the version of a model that the coordinator has, to start from instead of ``pretraining``.
+        aggregation: how updates travel: ``plain``, each hospital's by itself.
         participants: the hospitals, by name.
     """
 
@@ -243,6 +245,7 @@ class Study(Frozen):
     tail: Fraction = 0.5
     moving_average: Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1)]
+    aggregation: Aggregation = "plain"
     participants: Annotated[tuple[Name, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

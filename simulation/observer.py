@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from client_app.custodian.state import StudyState
+from client_app.custodian.in_process import steps_charged
 from federation.config import RunConfig
 from federation.errors import RunError
 from federation.files import append_line, write_whole
@@ -171,7 +171,7 @@ def interrupted(run: RunConfig, cohorts: Mapping[str, Cohort], folder: Path) -> 
     The steps are those that the hospitals themselves have charged.
     """
     study, begun = run.study, (folder / "study.json").stat().st_mtime
-    steps = {name: StudyState(folder / "sites" / name, study).progress.steps for name in cohorts}
+    steps = {name: steps_charged(run, folder, name) for name in cohorts}
     lines = (folder / "metrics.jsonl").read_bytes().splitlines()
     rounds = [RoundLine.model_validate_json(line) for line in lines if json.loads(line)["event"] == "round"]
     manifests = [folder / "models" / f"round-{line.round:03d}.json" for line in rounds]

@@ -27,6 +27,7 @@ class Display(Listener):
         drawn = options.progress == "auto" and self._console.is_terminal
         self._latest = latest
         self._rounds = 0
+        self._told: dict[str, str] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -65,6 +66,7 @@ class Display(Listener):
             self.say(f"  {name:<12} about {member.declared_patients} patients, {member.description}")
         for name, reason in membership.absent.items():
             self.say(f"  {name:<12} stays out: {reason}")
+            self._told[name] = reason.split(" (reference")[0]
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:  # noqa: ARG002
         """One more round."""
@@ -74,7 +76,11 @@ class Display(Listener):
             hospitals = ", ".join(line.participants)
             self.say(f"round {line.round}/{self._rounds}  {state}  {line.seconds:.1f} s  {hospitals}")
         for absence in line.absent:
-            self.say(f"round {line.round} without {absence.site}: {absence.reason}")
+            # A refusal's reference differs each time; who stays away for the same reason is told once.
+            reason = absence.reason.split(" (reference")[0]
+            if self._told.get(absence.site) != reason:
+                self.say(f"round {line.round} without {absence.site}: {reason}")
+                self._told[absence.site] = reason
 
     def _state(self, line: RoundLine) -> str:
         costs = [epsilon for epsilon in line.epsilon.values() if epsilon is not None]

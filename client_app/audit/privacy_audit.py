@@ -14,7 +14,7 @@ from client_app.audit.inversion import generated_image, invert_gradient
 from client_app.audit.membership import attack_membership
 from client_app.audit.records import Membership, PrivacyAudit, Rehearsal
 from client_app.audit.rehearsal import rehearse
-from client_app.custodian.in_process import seeded_secret
+from client_app.custodian.keys import SiteKeys
 from client_app.data.cohort import load_cohort
 from client_app.site import simulated_site
 from client_app.training.choice import engine_for
@@ -58,7 +58,7 @@ def audit_privacy(overrides: Sequence[str], run_folder: Path | None) -> Audited:
     run = compose_run(overrides)
     study, seed = run.study, run.options.seed
     membership = None if run_folder is None else _membership(run, run_folder)
-    secret = os.urandom(SECRET_BYTES) if seed is None else seeded_secret(seed, "audit")
+    secret = os.urandom(SECRET_BYTES) if seed is None else SiteKeys.seeded(seed, "audit").noise
     promised = study.privacy.mode != "none"
     image = generated_image(study)
     inversion, pictures = (None, None) if image is None else invert_gradient(study, image, secret)

@@ -51,7 +51,7 @@ class AuditLog:
         self._most_bytes = most_bytes
         self._number, self._offset = 1, 0  # how far the files were read
         self._hashes: list[str] = []
-        self._last_time: datetime | None = None
+        self._latest: datetime | None = None
         self._head = sign_head(identity, site, 0, BEFORE_THE_FIRST)
         self._up_to_date()
 
@@ -64,18 +64,22 @@ class AuditLog:
         return self._head
 
     @property
-    def last_time(self) -> datetime | None:
-        """When the last entry was written, by the hospital's clock then; None for an empty log."""
+    def latest(self) -> datetime | None:
+        """The latest time that any entry tells, by the hospital's clock then; None for an empty log."""
         self._up_to_date()
-        return self._last_time
+        return self._latest
 
     def holds(self, head: AuditHead) -> bool:
         """Whether this log signed ``head`` and still has what it signed."""
-        self._up_to_date()
         signer = (self._head.site, self._head.key)
-        if (head.site, head.key) != signer or head.sequence > len(self._hashes) or not head.genuine:
+        return (head.site, head.key) == signer and head.genuine and self.has(head.sequence, head.hash)
+
+    def has(self, sequence: int, digest: str) -> bool:
+        """Whether entry ``sequence`` has this hash; 0 stands for before the first."""
+        self._up_to_date()
+        if sequence > len(self._hashes):
             return False
-        return head.hash == (self._hashes[head.sequence - 1] if head.sequence else BEFORE_THE_FIRST)
+        return digest == (self._hashes[sequence - 1] if sequence else BEFORE_THE_FIRST)
 
     def entries(self) -> Iterator[AuditEntry]:
         """Every entry, the oldest first, read and verified anew.
@@ -142,7 +146,7 @@ class AuditLog:
 
     def _count(self, entry: AuditEntry, digest: str) -> None:
         self._hashes.append(digest)
-        self._last_time = entry.time
+        self._latest = entry.time if self._latest is None else max(self._latest, entry.time)
 
     def _up_to_date(self) -> None:
         """Take in what other processes have written since."""

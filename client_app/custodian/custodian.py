@@ -1,29 +1,33 @@
 """The custodian: answers a few typed requests, and checks before it computes.
 
-The order: does the policy allow the study, was its protection rehearsed (before any data are opened), does
-the policy allow the cohort, is the model sound, is the round unspent (charged on disk), then train, then is
-the result sound, and only then release it. One request at a time.
+The order: does everybody else know this site's log as it is, does the policy allow the study, have the
+hospital's people agreed to it, was its protection rehearsed (before any data are opened), is the cohort large
+enough of those who consent and have budget left, is the model sound, is the round unspent (charged on disk),
+then train, then may the result leave, and only then release it. One request at a time.
 """
 
 import hashlib
 import logging
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Literal
 
 import numpy as np
 
-from client_app.audit.rehearsal import require_rehearsal
+from client_app.custodian.answers import Answer, Answers
+from client_app.custodian.approvals import Approvals, require_within_cap
+from client_app.custodian.audit_log import AuditLog
+from client_app.custodian.keys import SiteKeys
+from client_app.custodian.ledger.budget import Charge
+from client_app.custodian.ledger.cost import training_cost
+from client_app.custodian.ledger.ledger import Ledger
+from client_app.custodian.opening import Opened, Takers, open_study
 from client_app.custodian.policy import Facts, decide
-from client_app.custodian.state import Answer, StudyState
-from client_app.data.cohort import load_cohort
+from client_app.custodian.release import REASON_STAYS, Terms, require_releasable
+from client_app.custodian.witness import Witness
 from client_app.site import SiteConfig
-from client_app.training.batches import Patients
-from client_app.training.choice import engine_for
-from client_app.training.local_round import LocalTraining
+from federation.audit_log import Fact
 from federation.errors import DataError, MessageError, RefusedError, WardroundError
 from federation.messages import (
     DescribeReply,
@@ -35,24 +39,9 @@ from federation.messages import (
     TrainReply,
     TrainRequest,
 )
-from federation.models import build_network
 from federation.study import Study
-from federation.tasks import Cohort
 
 log = logging.getLogger("wardround.custodian")
-
-# Without a declared size, cohorts are told in steps of this many patients: one more or less seldom shows.
-_DECLARED_STEP = 10
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A study that is warm at this site: data and network in memory."""
-
-    study: Study
-    cohort: Cohort
-    declared_patients: int
-    training: LocalTraining
 
 
 class Custodian:
@@ -61,14 +50,32 @@ class Custodian:
     Args:
         config: the hospital's own settings.
         folder: where it keeps what must outlive the process.
-        secret: the source of its noise and sampling.
+        keys: the hospital's own.
+
+    Raises:
+        LedgerError: the ledger is not whole, not this site's, or older than the audit log.
+        AuditError: the audit log is not whole, or older than the ledger.
+
+    Attributes:
+        ledger: who spent what.
+        audit: what has happened here.
+        approvals: what the hospital's people have agreed to.
     """
 
-    def __init__(self, config: SiteConfig, folder: Path, secret: bytes) -> None:
+    def __init__(self, config: SiteConfig, folder: Path, keys: SiteKeys) -> None:
         self._config = config
         self._folder = folder
-        self._secret = secret
-        self._opened: _Opened | None = None
+        self._keys = keys
+        self.ledger = Ledger(folder / "ledger.sqlite", keys.owner)
+        self.audit = AuditLog(folder / "audit", config.name, keys.identity)
+        self._witness = Witness(self.audit, self.ledger)
+        self.approvals = Approvals(
+            self.ledger,
+            self.audit,
+            by_configuration=config.approval == "configuration",
+            today=lambda: self._witness.now().date(),
+        )
+        self._opened: Opened | None = None
         # Two requests at once could both find a round unspent, and mix their models in one network.
         self._turn = Lock()
 
@@ -78,101 +85,108 @@ class Custodian:
         A rule's refusal is answered with its reason. Of any other failure only the kind is told, since its
         text may speak of patients or paths; the site's log has it all under the reply's reference.
         """
-        try:
-            with self._turn:
-                return self._answer(request)
-        except RefusedError as refusal:
-            return self._refusal("refused", refusal.rule, str(refusal))
-        except WardroundError as error:
-            return self._refusal("failed", type(error).__name__, "the site's log says why")
-        except Exception as error:
-            return self._refusal("failed", f"unexpected-{type(error).__name__}", "the site's log says why")
-
-    def _refusal(self, kind: Literal["refused", "failed"], rule: str, reason: str) -> RefusalReply:
-        reference = uuid.uuid4().hex[:12]
-        log.warning("%s: %s by %s, reference %s", self._config.name, kind, rule, reference, exc_info=True)
-        return RefusalReply(site=self._config.name, kind=kind, rule=rule, reason=reason, reference=reference)
+        with self._turn:
+            try:
+                reply = self._answer(request)
+            except RefusedError as refusal:
+                reply = self._refusal(request, "refused", refusal.rule, str(refusal))
+            except WardroundError as error:
+                reply = self._refusal(request, "failed", type(error).__name__, REASON_STAYS)
+            except Exception as error:
+                reply = self._refusal(request, "failed", f"unexpected-{type(error).__name__}", REASON_STAYS)
+            return reply.model_copy(update={"heads": self._witness.heads})
 
     def _answer(self, request: Request) -> Reply:
+        self._witness.require(request)
         opened = self._open(request.study)
         match request:
             case DescribeRequest():
-                return DescribeReply(
-                    site=self._config.name,
-                    declared_patients=opened.declared_patients,
-                    description=self._described(opened.cohort),
-                )
+                return self._describe(opened, request)
             case TrainRequest():
                 return self._train(opened, request)
 
-    def _open(self, study: Study) -> _Opened:
-        """Load what the study needs, once, and ask the policy, every time."""
-        if self._opened is None or self._opened.study.id != study.id:
-            self._check(study)
-            network = build_network(study.model, study.task)
-            engine = engine_for(study, network, self._config.resources)
-            if study.privacy.mode != "none":
-                require_rehearsal(study, network, self._secret, engine)
-            cohort = load_cohort(self._config.data, study.task)
-            self._check(study, cohort)
-            declared = self._declared(cohort)
-            self._opened = _Opened(
-                study=study,
-                cohort=cohort,
-                declared_patients=declared,
-                training=LocalTraining(
-                    study=study,
-                    network=network,
-                    patients=Patients(cohort.train),
-                    expected_patients=declared,
-                    secret=self._secret,
-                    resources=self._config.resources.model_copy(update={"engine": engine}),
-                ),
+    def _open(self, study: Study) -> Opened:
+        """Ask policy and people, every time, and load what the study needs, once."""
+        self._check(study)
+        self.approvals.require(study)
+        opened = self._opened
+        if opened is None or opened.study.id != study.id or opened.withdrawn != self.ledger.consent.withdrawn:
+            self._opened = None
+            self._opened = opened = open_study(
+                study, self._config, self._keys, self.ledger, lambda takers: self._check(study, takers)
             )
-        self._check(study, self._opened.cohort)
-        return self._opened
+        self._check(study, opened.takers)
+        return opened
 
-    def _declared(self, cohort: Cohort) -> int:
-        """The public cohort size: the hospital's constant, or in a simulation the count, rounded."""
-        if self._config.declared_patients is not None:
-            return self._config.declared_patients
-        return max(_DECLARED_STEP, round(cohort.train.patient_count / _DECLARED_STEP) * _DECLARED_STEP)
-
-    def _described(self, cohort: Cohort) -> str:
-        if self._config.declared_patients is not None:
-            return cohort.description
-        return f"{cohort.description} (size taken from the data)"
-
-    def _check(self, study: Study, cohort: Cohort | None = None) -> None:
-        """Ask the policy; without the cohort, only about the study."""
+    def _check(self, study: Study, takers: Takers | None = None) -> None:
+        """Ask the policy; without the patients, only about the study."""
         facts = Facts(
             site=self._config.name,
-            today=datetime.now(UTC).date(),
-            patients=None if cohort is None else cohort.train.patient_count,
-            classes=None if cohort is None else len(np.unique(cohort.train.targets)),
-            declared=None if cohort is None else self._declared(cohort),
+            now=self._witness.now(),
+            patients=None if takers is None else takers.learning.patient_count,
+            classes=None if takers is None else takers.classes,
+            declared=None if takers is None else takers.declared,
         )
         decision = decide(self._config.policy, study, facts)
         if not decision.allowed:
             raise RefusedError(decision.rule, decision.reason)
 
-    def _train(self, opened: _Opened, request: TrainRequest) -> TrainReply:
-        _check_model(request.parameters, opened.training.model_size)
-        state = StudyState(self._folder, opened.study)
-        with state.alone():
-            progress = state.burn(request.round, hashlib.sha256(request.parameters.tobytes()).hexdigest())
-            answer = state.answer
-            if answer is None or answer.round != request.round:
-                answer = self._answer_to(opened, request, answer)
-                state.remember(answer)
-        return TrainReply(
-            site=self._config.name,
-            round=request.round,
-            steps=progress.steps,
-            parameters=answer.update,
+    def _describe(self, opened: Opened, request: DescribeRequest) -> Reply:
+        takers = opened.takers
+        reply = DescribeReply(
+            site=self._config.name, declared_patients=takers.declared, description=takers.description
         )
+        terms = Terms(self._config.name, description=takers.description, declared_patients=takers.declared)
+        return require_releasable(reply, request, terms)
 
-    def _answer_to(self, opened: _Opened, request: TrainRequest, before: Answer | None) -> Answer:
+    def _train(self, opened: Opened, request: TrainRequest) -> Reply:
+        study, budget = opened.study, self.ledger.budget
+        _check_model(request.parameters, opened.training.model_size)
+        answers = Answers(self._folder, study.id)
+        with answers.alone():
+            charge = self._charge(study, request)
+            answer = answers.last
+            if answer is None or answer.round != request.round:
+                if charge.released is not None:  # computed anew it would differ, under the same noise
+                    raise DataError(f"the answer to round {request.round} has left, and is lost here")
+                answer = self._answer_to(opened, request, answer)
+                answers.remember(answer)
+            reply = TrainReply(
+                site=self._config.name, round=request.round, steps=charge.steps, parameters=answer.update
+            )
+            terms = Terms(self._config.name, trainable=opened.training.trainable, steps=charge.steps)
+            released = require_releasable(reply, request, terms)
+            if charge.released is None:
+                sha256 = hashlib.sha256(answer.update.tobytes()).hexdigest()
+                budget.release(charge.number, sha256)
+                self._note("released", request, {"charge": charge.number, "sha256": sha256})
+                if request.round >= study.rounds:
+                    budget.end(study.id, "train")
+        return released
+
+    def _charge(self, study: Study, request: TrainRequest) -> Charge:
+        """Charge the round on disk, and write that into the log, before anything is computed."""
+        budget = self.ledger.budget
+        before = budget.last(study.id, "train")
+        asked = hashlib.sha256(request.parameters.tobytes()).hexdigest()
+        again = before is not None and (before.round, before.asked) == (request.round, asked)
+        if not again:
+            steps = study.training.steps + (0 if before is None else before.steps)
+            require_within_cap(self.approvals.require(study), study, steps)
+        charge = budget.reserve(
+            study.id,
+            "train",
+            round_number=request.round,
+            asked=asked,
+            cost=training_cost(study, study.training.steps),
+            log=(self.audit.head.sequence, self.audit.head.hash),
+        )
+        if not again:
+            facts: dict[str, Fact] = {"charge": charge.number, "steps": charge.steps, "model": asked}
+            self._note("reserved", request, facts)
+        return charge
+
+    def _answer_to(self, opened: Opened, request: TrainRequest, before: Answer | None) -> Answer:
         """Train; ``before`` is the answer to the last finished round, where the optimiser goes on."""
         try:
             state = None if before is None else before.optimizer
@@ -183,6 +197,35 @@ class Custodian:
         if not np.isfinite(trained.update).all():
             raise DataError("training left parameters that are not finite; lower training.learning_rate")
         return Answer(request.round, trained.update, trained.optimizer_state)
+
+    def _refusal(
+        self, request: Request, kind: Literal["refused", "failed"], rule: str, reason: str
+    ) -> RefusalReply:
+        reference = uuid.uuid4().hex[:12]
+        log.warning("%s: %s by %s, reference %s", self._config.name, kind, rule, reference, exc_info=True)
+        reply = RefusalReply(site=self._config.name, kind=kind, rule=rule, reason=reason, reference=reference)
+        require_releasable(reply, request, Terms(self._config.name))
+        try:
+            self._note(kind, request, {"reference": reference}, rule=rule)
+        except WardroundError:  # a disk that is full must not hide why
+            log.warning("%s: the audit log could not be extended", self._config.name, exc_info=True)
+        return reply
+
+    def _note(
+        self,
+        event: Literal["reserved", "released", "refused", "failed"],
+        request: Request,
+        facts: dict[str, Fact],
+        rule: str = "",
+    ) -> None:
+        self.audit.append(
+            event,
+            "coordinator",
+            rule=rule,
+            study=request.study.id,
+            round_number=request.round if isinstance(request, TrainRequest) else None,
+            facts=facts,
+        )
 
 
 def _check_model(parameters: Parameters, size: int) -> None:

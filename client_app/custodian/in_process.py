@@ -4,14 +4,15 @@ Each simulated hospital has a folder ``sites/<name>`` in the run's folder, and o
 between messages.
 """
 
-import hashlib
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 
 from client_app.custodian.custodian import Custodian
-from client_app.custodian.state import site_secret
+from client_app.custodian.keys import SiteKeys
+from client_app.custodian.ledger.ledger import Ledger
 from client_app.site import simulated_site
-from federation.config import compose_run, run_folder
+from federation.config import RunConfig, compose_run, run_folder
 
 _lock = Lock()
 
@@ -30,9 +31,8 @@ class SimulatedHospitals:
         if name not in self._custodians:
             site = simulated_site(self._run.federation, self._run.site, name)
             folder = self._folder / "sites" / name
-            seed = self._run.options.seed
-            secret = site_secret(folder) if seed is None else seeded_secret(seed, name)
-            self._custodians[name] = Custodian(site, folder, secret)
+            keys = _keys(folder, self._run.options.seed, name)
+            self._custodians[name] = Custodian(site, folder, keys)
         return self._custodians[name]
 
 
@@ -50,6 +50,16 @@ def simulated_custodian(overrides: tuple[str, ...], run_id: int, position: int) 
         return _hospitals(overrides, run_id).custodian(position)
 
 
-def seeded_secret(seed: int, site: str) -> bytes:
-    """A secret that anybody can compute: for runs that must repeat, never for patients."""
-    return hashlib.sha256(f"simulation seed {seed} of {site}".encode()).digest()
+def steps_charged(run: RunConfig, folder: Path, name: str) -> int:
+    """The optimiser steps that hospital ``name`` of the run in ``folder`` has charged."""
+    site, seed = folder / "sites" / name, run.options.seed
+    if not (site / "ledger.sqlite").exists():
+        return 0
+    ledger = Ledger(site / "ledger.sqlite", _keys(site, seed, name).owner)
+    charge = ledger.budget.last(run.study.id, "train")
+    ledger.close()
+    return 0 if charge is None else charge.steps
+
+
+def _keys(site: Path, seed: int | None, name: str) -> SiteKeys:
+    return SiteKeys.kept_in(site) if seed is None else SiteKeys.seeded(seed, name)

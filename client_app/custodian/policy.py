@@ -1,13 +1,111 @@
-"""The one place that says yes or no: a pure function of the hospital's policy, the study and a few facts."""
+"""What a hospital allows, and the one place that says yes or no.
 
+``decide`` is a pure function of the hospital's policy, the study and a few facts. It can only tighten: there
+is nothing in a policy that a study could not be refused without.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, datetime, time
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from client_app.site import Policy
-from federation.study import Study
+from pydantic import Field, model_validator
 
+from federation.accounting import RdpFilter
+from federation.errors import PrivacyError
+from federation.schema import Frozen
+from federation.study import Aggregation, PrivacyMode, Study
+
+# Who looks at what a study releases.
+Against = Literal["everybody", "coordinator"]
 # A declared cohort size is a constant, and cohorts grow; further off than this it is a mistake.
 _MOST_OFF = 2
+
+
+class Hours(Frozen):
+    """A part of every day, from the first time to the second; it may go over midnight.
+
+    Attributes:
+        start: the first moment.
+        end: the first moment after it.
+        zone: whose clock, e.g. ``Europe/Zurich``.
+    """
+
+    start: time
+    end: time
+    zone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _zone_is_known(self) -> Self:
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise ValueError(f"there is no time zone {self.zone!r}; e.g. UTC or Europe/Zurich") from error
+        return self
+
+    def hold(self, moment: datetime) -> bool:
+        """Whether ``moment`` lies in it."""
+        there = moment.astimezone(ZoneInfo(self.zone)).time()
+        if self.start <= self.end:
+            return self.start <= there < self.end
+        return there >= self.start or there < self.end
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M} to {self.end:%H:%M} {self.zone}"
+
+
+class Lifetime(Frozen):
+    """The most that a patient may ever give, over all studies that touch their data here.
+
+    Attributes:
+        epsilon: ε of everything together.
+        delta: δ of the same.
+        against: who is looking: ``everybody``, or the ``coordinator`` with the sites that collude with it.
+    """
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    against: Against
+
+    @model_validator(mode="after")
+    def _some_study_fits(self) -> Self:
+        try:
+            RdpFilter(self.epsilon, self.delta)
+        except PrivacyError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class Policy(Frozen):
+    """What the hospital allows; anything it does not name is refused.
+
+    Attributes:
+        purposes: what studies may be for, as they say it; ``*`` stands for any text.
+        tasks: the packages of the tasks that may be trained; no other package's code is even loaded.
+        networks: the networks that may learn, e.g. ``monai.*``.
+        privacy_modes: the promises to patients that are good enough.
+        aggregation: how updates may travel: ``plain``, each by itself.
+        maximum_epsilon: the most that one study may cost a patient.
+        maximum_delta: the largest δ that ε may be stated at.
+        lifetime: the most that all studies together may cost a patient.
+        minimum_patients: fewer training patients than this, and the hospital stays out.
+        minimum_hospitals: a study that goes on with fewer is refused.
+        hours: when it may train; None is always.
+    """
+
+    purposes: tuple[str, ...]
+    tasks: tuple[str, ...]
+    networks: tuple[str, ...]
+    privacy_modes: tuple[PrivacyMode, ...]
+    aggregation: tuple[Aggregation, ...]
+    maximum_epsilon: Annotated[float, Field(gt=0)]
+    maximum_delta: Annotated[float, Field(gt=0, lt=1)]
+    lifetime: Lifetime
+    minimum_patients: Annotated[int, Field(ge=1)]
+    minimum_hospitals: Annotated[int, Field(ge=1)]
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True)
@@ -16,14 +114,15 @@ class Facts:
 
     Attributes:
         site: the hospital's name.
-        today: in UTC.
-        patients: training patients; None before the cohort is opened, and then no rule asks about it.
+        now: with its time zone.
+        patients: training patients who have consented and have budget left; None before the cohort is
+            opened, and then no rule asks about it.
         classes: how many of the study's classes occur among them; None as for ``patients``.
         declared: the public cohort size; None as for ``patients``.
     """
 
     site: str
-    today: date
+    now: datetime
     patients: int | None
     classes: int | None
     declared: int | None
@@ -41,69 +140,116 @@ class Decision:
     reason: str
 
 
+@dataclass(frozen=True)
+class Rule:
+    """One rule, and whether it objects."""
+
+    name: str
+    objects: bool
+    reason: str
+
+
 def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
     """The hospital's answer to ``study``; the first rule that objects decides."""
-    privacy = study.privacy
-    objections = (
-        (
-            "not-a-participant",
-            facts.site not in study.participants,
-            f"the study names {list(study.participants)}, not {facts.site}",
-        ),
-        (
-            "study-expired",
-            study.expires is not None and facts.today > study.expires,
-            f"the study ended on {study.expires}",
-        ),
-        (
-            "task-not-allowed",
-            study.task.package not in policy.tasks,
-            f"task package {study.task.package} is not among the allowed {list(policy.tasks)}; whoever runs "
-            "the hospital adds it to policy.tasks once its code was read",
-        ),
-        (
-            "privacy-mode-not-allowed",
-            privacy.mode not in policy.privacy_modes,
-            f"privacy={privacy.mode} is not among the accepted {list(policy.privacy_modes)}",
-        ),
-        (
-            "epsilon-too-large",
-            privacy.epsilon is not None and privacy.epsilon > policy.maximum_epsilon,
-            f"ε={privacy.epsilon} is above this hospital's limit of {policy.maximum_epsilon} a study",
-        ),
-        (
-            "delta-too-large",
-            privacy.delta is not None and privacy.delta > policy.maximum_delta,
-            f"δ={privacy.delta} is above this hospital's limit of {policy.maximum_delta}",
-        ),
-        (
-            "cohort-too-small",
-            facts.patients is not None and facts.patients < policy.minimum_patients,
-            f"fewer than this hospital's minimum of {policy.minimum_patients} patients",
-        ),
-        (
-            "cohort-of-one-class",
-            facts.classes is not None and facts.classes < len(study.task.classes),
-            f"not every one of the classes {list(study.task.classes)} occurs",
-        ),
-        (
-            "declared-size-off",
-            facts.patients is not None
-            and facts.declared is not None
-            # The least that is ever declared without a setting is one step of ten, whatever the count.
-            and not facts.patients / _MOST_OFF <= facts.declared <= max(10, _MOST_OFF * facts.patients),
-            f"the hospital's declared_patients is off by more than a factor of {_MOST_OFF}; whoever runs the "
-            "hospital sets it anew",
-        ),
-        (
-            # Of the declared size, since an answer that hangs on the exact count would tell one patient more.
-            "delta-too-large-for-cohort",
-            privacy.delta is not None and facts.declared is not None and privacy.delta * facts.declared >= 1,
-            f"δ={privacy.delta} is not below one in the patients that this hospital declares, and would "
-            "allow to give one of them away; lower privacy.delta",
-        ),
-    )
-    for rule, objects, reason in objections:
-        if objects:
-            return Decision(allowed=False, rule=rule, reason=reason)
+    rules = [*_about_the_study(policy, study, facts)]
+    if facts.patients is not None and facts.classes is not None and facts.declared is not None:
+        rules += _about_the_cohort(policy, study, facts.patients, facts.classes, facts.declared)
+    for rule in rules:
+        if rule.objects:
+            return Decision(allowed=False, rule=rule.name, reason=rule.reason)
     return Decision(allowed=True, rule="allowed", reason="every rule is met")
+
+
+def _about_the_study(policy: Policy, study: Study, facts: Facts) -> Iterable[Rule]:
+    privacy = study.privacy
+    yield Rule(
+        "not-a-participant",
+        facts.site not in study.participants,
+        f"the study names {list(study.participants)}, not {facts.site}",
+    )
+    yield Rule(
+        "study-expired",
+        study.expires is not None and facts.now.astimezone(UTC).date() > study.expires,
+        f"the study ended on {study.expires}",
+    )
+    yield Rule(
+        "purpose-not-allowed",
+        not _named(study.purpose, policy.purposes),
+        f"the purpose {study.purpose!r} is not among the accepted {list(policy.purposes)}",
+    )
+    yield Rule(
+        "task-not-allowed",
+        study.task.package not in policy.tasks,
+        f"task package {study.task.package} is not among the allowed {list(policy.tasks)}; whoever runs "
+        "the hospital adds it to policy.tasks once its code was read",
+    )
+    yield Rule(
+        "network-not-allowed",
+        not _named(study.model.network, policy.networks),
+        f"network {study.model.network} is not among the allowed {list(policy.networks)}",
+    )
+    yield Rule(
+        "privacy-mode-not-allowed",
+        privacy.mode not in policy.privacy_modes,
+        f"privacy={privacy.mode} is not among the accepted {list(policy.privacy_modes)}",
+    )
+    yield Rule(
+        "aggregation-not-allowed",
+        study.aggregation not in policy.aggregation,
+        f"aggregation={study.aggregation} is not among the accepted {list(policy.aggregation)}",
+    )
+    yield Rule(
+        "epsilon-too-large",
+        privacy.epsilon is not None and privacy.epsilon > policy.maximum_epsilon,
+        f"ε={privacy.epsilon} is above this hospital's limit of {policy.maximum_epsilon} a study",
+    )
+    yield Rule(
+        "delta-too-large",
+        privacy.delta is not None and privacy.delta > policy.maximum_delta,
+        f"δ={privacy.delta} is above this hospital's limit of {policy.maximum_delta}",
+    )
+    yield Rule(
+        "too-few-hospitals",
+        study.quorum < policy.minimum_hospitals,
+        f"quorum={study.quorum} lets a round go on with fewer than the {policy.minimum_hospitals} hospitals "
+        "that this one asks for",
+    )
+    yield Rule(
+        "outside-hours",
+        policy.hours is not None and not policy.hours.hold(facts.now),
+        f"this hospital trains from {policy.hours}",
+    )
+
+
+def _about_the_cohort(
+    policy: Policy, study: Study, patients: int, classes: int, declared: int
+) -> Iterable[Rule]:
+    delta = study.privacy.delta
+    yield Rule(
+        "cohort-too-small",
+        patients < policy.minimum_patients,
+        f"fewer than this hospital's minimum of {policy.minimum_patients} patients",
+    )
+    yield Rule(
+        "cohort-of-one-class",
+        classes < len(study.task.classes),
+        f"not every one of the classes {list(study.task.classes)} occurs",
+    )
+    yield Rule(
+        "declared-size-off",
+        # The least that is ever declared without a setting is one step of ten, whatever the count.
+        not patients / _MOST_OFF <= declared <= max(10, _MOST_OFF * patients),
+        f"the hospital's declared_patients is off by more than a factor of {_MOST_OFF}; whoever runs the "
+        "hospital sets it anew",
+    )
+    yield Rule(
+        # Of the declared size, since an answer that hangs on the exact count would tell one patient more.
+        "delta-too-large-for-cohort",
+        delta is not None and delta * declared >= 1,
+        f"δ={delta} is not below one in the patients that this hospital declares, and would "
+        "allow to give one of them away; lower privacy.delta",
+    )
+
+
+def _named(value: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(value, pattern) for pattern in patterns)

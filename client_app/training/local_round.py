@@ -133,6 +133,11 @@ class LocalTraining:
         """How many parameters the whole model has."""
         return len(self._mask)
 
+    @property
+    def trainable(self) -> int:
+        """How many of them learn, which is the length of an update."""
+        return int(self._mask.sum())
+
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
         """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
         set_parameters(self._network, start)

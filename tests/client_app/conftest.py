@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from client_app.custodian.custodian import Custodian
+from client_app.custodian.keys import SiteKeys
 from client_app.site import SiteConfig
 from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
@@ -59,12 +60,18 @@ SITE: dict[str, Any] = {
     "name": "alder",
     "data": {"parts": [0], "of": 2},
     "policy": {
+        "purposes": ["test"],
         "tasks": ["toy_task"],
+        "networks": ["monai.*"],
         "privacy_modes": ["local", "none"],
+        "aggregation": ["plain"],
         "maximum_epsilon": 10.0,
         "maximum_delta": 1e-4,
+        "lifetime": {"epsilon": 30.0, "delta": 1e-5, "against": "everybody"},
         "minimum_patients": 20,
+        "minimum_hospitals": 1,
     },
+    "approval": "configuration",
 }
 
 
@@ -138,7 +145,7 @@ def make_custodian(tmp_path: Path, make_site: Callable[..., SiteConfig]) -> Call
     """The custodian of hospital alder in the test's folder; a second one is the first after a restart."""
 
     def make(secret: bytes = SECRET, folder: Path = tmp_path, **changes: Any) -> Custodian:
-        return Custodian(make_site(**changes), folder, secret)
+        return Custodian(make_site(**changes), folder, SiteKeys.of(secret))
 
     return make
 

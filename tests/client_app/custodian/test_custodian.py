@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import client_app
-from client_app.custodian.in_process import seeded_secret
-from client_app.custodian.state import Progress, StudyState
+from client_app.custodian.answers import Answers
+from client_app.custodian.keys import SiteKeys
+from client_app.custodian.ledger.budget import Budget
 from client_app.training.gradients import PatientGradients
+from federation.errors import LedgerError
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.models import build_network, get_parameters, layout_of, set_parameters
 from federation.promise import epsilon_after, noise_multiplier
@@ -20,13 +22,19 @@ from federation.promise import epsilon_after, noise_multiplier
 PATIENT = "Erika Mustermann"
 
 
-class NeverBurns(StudyState):
-    """Mutant: answers every round, and remembers none."""
+class NeverBurns(Budget):
+    """Mutant: charges every round as if it were the first."""
 
-    answer = None
+    def reserve(self, *args, **changes):
+        with self._database.writing() as rows:
+            rows.execute("DELETE FROM spends")
+        return super().reserve(*args, **changes)
 
-    def burn(self, round_number, asked):
-        return Progress(burnt_round=round_number, steps=self._study.training.steps, asked=asked)
+
+class Forgets(Answers):
+    """Mutant: remembers no answer."""
+
+    last = None
 
 
 @pytest.fixture
@@ -47,15 +55,16 @@ def train(start_of):
 
 def steps_charged(custodian, study):
     """As it stands on disk."""
-    return StudyState(custodian._folder, study).progress.steps
+    charge = custodian.ledger.budget.last(study.id, "train")
+    return 0 if charge is None else charge.steps
 
 
 class TestDescribe:
     def test_tells_a_coarse_cohort_size_and_what_the_data_are(self, make_custodian, study):
         reply = make_custodian().handle(DescribeRequest(study=study))
-        assert reply == DescribeReply(
-            site="alder", declared_patients=20, description="part 0 of 2 (size taken from the data)"
-        )
+        assert isinstance(reply, DescribeReply)
+        assert (reply.site, reply.declared_patients) == ("alder", 20)
+        assert reply.description == "part 0 of 2 (size taken from the data)"
 
     @pytest.mark.parametrize(("patients", "declared"), [(21, 20), (24, 20), (26, 30), (44, 40)])
     def test_cohort_sizes_are_told_in_steps_of_ten(self, patients, declared, make_custodian, make_study):
@@ -97,7 +106,7 @@ class TestTrain:
         assert epsilon_after(study, reply.steps) <= study.privacy.epsilon
         assert steps_charged(custodian, study) == 8
         refusal = train(custodian, study, 5)
-        assert (refusal.kind, refusal.rule) == ("refused", "steps-exhausted")
+        assert (refusal.kind, refusal.rule) == ("refused", "study-ended")
 
     def test_only_what_learns_is_released(self, make_custodian, make_study, train):
         study = make_study(model={"trainable": "head"})
@@ -121,7 +130,7 @@ class TestTrain:
         self, make_custodian, study, train, tmp_path
     ):
         updates = [
-            train(make_custodian(seeded_secret(seed, site), tmp_path / str(number)), study).parameters
+            train(make_custodian(SiteKeys.seeded(seed, site).noise, tmp_path / str(number)), study).parameters
             for number, (seed, site) in enumerate([(1, "alder"), (1, "alder"), (2, "alder"), (1, "birch")])
         ]
         assert np.array_equal(updates[0], updates[1])
@@ -132,6 +141,7 @@ class TestTrain:
 REFUSED = {
     "not-a-participant": {"participants": ["birch", "cedar"]},
     "study-expired": {"expires": "2020-01-01"},
+    "purpose-not-allowed": {"purpose": "marketing"},
     "task-not-allowed": {"task": {"package": "circles"}},
     "privacy-mode-not-allowed": {
         "privacy": {"mode": "none", "epsilon": None, "delta": None, "clipping_norm": None}
@@ -161,7 +171,7 @@ class TestRefusals:
             assert "13" not in reply.reason
         assert steps_charged(custodian, study) == 0
 
-    @pytest.mark.parametrize("rule", list(REFUSED)[:6])
+    @pytest.mark.parametrize("rule", list(REFUSED)[:7])
     def test_no_data_are_opened_for_a_study_that_is_refused_as_it_stands(
         self, rule, make_custodian, make_study
     ):
@@ -181,7 +191,7 @@ class TestRefusals:
             def now(cls, tz=None):
                 return datetime(3000, 1, 1, tzinfo=tz)
 
-        monkeypatch.setattr("client_app.custodian.custodian.datetime", Later)
+        monkeypatch.setattr("client_app.custodian.witness.datetime", Later)
         assert train(custodian, study, 2).rule == "study-expired"
 
     @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -263,7 +273,8 @@ class TestBurntRounds:
     def test_a_custodian_that_never_burns_gives_noise_free_gradients_away(
         self, ask_twice, noise_free, one_step, monkeypatch
     ):
-        monkeypatch.setattr("client_app.custodian.custodian.StudyState", NeverBurns)
+        monkeypatch.setattr("client_app.custodian.ledger.ledger.Budget", NeverBurns)
+        monkeypatch.setattr("client_app.custodian.custodian.Answers", Forgets)
         _, (first, second) = ask_twice()
         noise = noise_multiplier(one_step) * one_step.training.learning_rate / 20
         left = np.abs(first.parameters - second.parameters - noise_free).max()
@@ -334,16 +345,27 @@ class TestFailures:
         assert PATIENT in caplog.text
         assert reply.reference in caplog.text
 
-    def test_progress_that_cannot_be_read_ends_the_study_here(self, make_custodian, study, train, tmp_path):
+    def test_without_a_whole_ledger_there_is_no_custodian(self, make_custodian, study, train, tmp_path):
         train(make_custodian(), study, 1)
-        (tmp_path / "studies" / study.id / "progress.json").write_bytes(b"\x00" * 37)
-        reply = train(make_custodian(), study, 2)
-        assert (reply.kind, reply.rule) == ("failed", "DataError")
-        assert str(tmp_path) not in reply.model_dump_json()
+        for file in tmp_path.glob("ledger.sqlite*"):
+            file.write_bytes(b"\x00" * 5000)
+        with pytest.raises(LedgerError, match=r"ledger\.sqlite"):
+            make_custodian()
 
-    def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, make_custodian, make_study, tmp_path):
-        study = make_study(training={"momentum": 0.9})
+    def test_an_answer_that_has_left_and_is_lost_is_not_computed_anew(
+        self, make_custodian, study, train, tmp_path
+    ):
+        first = train(make_custodian(), study, 1)
+        (tmp_path / "studies" / study.id / "answer.safetensors").unlink()
+        again = train(make_custodian(), study, 1)
+        assert isinstance(first, TrainReply)
+        assert (again.kind, again.rule) == ("failed", "DataError")
+
+    def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, make_site, make_study, tmp_path):
+        # An answer that is larger than all that is written before it.
+        study = make_study(training={"momentum": 0.9}, model={"arguments": {"channels": [128, 128]}})
         (tmp_path / "study.json").write_text(study.canonical_json)
+        (tmp_path / "site.json").write_text(make_site().model_dump_json())
         said = subprocess.run(
             [sys.executable, "-c", _ON_A_FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path)],
             cwd=Path(client_app.__file__).parents[1],
@@ -366,7 +388,7 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 from client_app.custodian.custodian import Custodian
-from client_app.custodian.state import StudyState
+from client_app.custodian.keys import SiteKeys
 from client_app.site import SiteConfig
 from federation.messages import TrainRequest
 from federation.models import build_network, get_parameters
@@ -374,11 +396,8 @@ from federation.study import Study
 
 folder = Path(sys.argv[2])
 study = Study.model_validate_json((folder / "study.json").read_text())
-policy = dict(tasks=["toy_task"], privacy_modes=["local"], maximum_epsilon=10, maximum_delta=1e-4)
-site = SiteConfig(
-    name="alder", data=dict(parts=[0], of=2), policy=dict(policy, minimum_patients=20)
-)
-custodian = Custodian(site, folder, bytes(32))
+site = SiteConfig.model_validate_json((folder / "site.json").read_text())
+custodian = Custodian(site, folder, SiteKeys.of(bytes(32)))
 model = get_parameters(build_network(study.model, study.task))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
@@ -388,13 +407,14 @@ def ask(when, round_number, room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (most if room is None else room, most))
     reply = custodian.handle(TrainRequest(study=study, round=round_number, parameters=model))
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    steps = StudyState(folder, study).progress.steps
+    charge = custodian.ledger.budget.last(study.id, "train")
+    steps = 0 if charge is None else charge.steps
     outcome = f"{reply.kind} {reply.rule}" if hasattr(reply, "rule") else "trained"
     print(f"{when}: {outcome}, {steps} steps charged")
 
 
 ask("no room for progress", 1, 8)
-ask("no room for the answer", 1, 160)
+ask("no room for the answer", 1, 400_000)
 ask("room again, same round", 1, None)
 ask("room again, next round", 2, None)
 """

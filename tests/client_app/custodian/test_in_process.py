@@ -1,6 +1,7 @@
 import pytest
 
-from client_app.custodian.in_process import SimulatedHospitals, seeded_secret, simulated_custodian
+from client_app.custodian.in_process import SimulatedHospitals, simulated_custodian
+from client_app.custodian.keys import SiteKeys
 from federation.messages import DescribeReply, DescribeRequest
 
 
@@ -36,14 +37,14 @@ def test_another_run_has_other_custodians(overrides):
 
 
 def test_without_a_seed_each_hospital_draws_a_secret_of_its_own(overrides, tmp_path):
-    secrets = {simulated_custodian(overrides, 1, position)._secret for position in range(4)}
+    secrets = {simulated_custodian(overrides, 1, position)._keys.noise for position in range(4)}
     assert len(secrets) == 4
-    assert (tmp_path / "sites" / "alder" / "secret").read_bytes() in secrets
+    assert (tmp_path / "sites" / "alder" / "keys" / "noise").read_bytes() in secrets
 
 
 def test_with_a_seed_secrets_repeat_and_nothing_is_kept(overrides, tmp_path):
     seeded = (*overrides, "seed=7")
-    secrets = [simulated_custodian(seeded, 1, position)._secret for position in range(2)]
-    assert secrets == [seeded_secret(7, "alder"), seeded_secret(7, "birch")]
-    assert secrets[0] != secrets[1] != seeded_secret(8, "birch")
-    assert not (tmp_path / "sites" / "alder" / "secret").exists()
+    secrets = [simulated_custodian(seeded, 1, position)._keys.noise for position in range(2)]
+    assert secrets == [SiteKeys.seeded(7, "alder").noise, SiteKeys.seeded(7, "birch").noise]
+    assert secrets[0] != secrets[1] != SiteKeys.seeded(8, "birch").noise
+    assert not (tmp_path / "sites" / "alder" / "keys" / "noise").exists()

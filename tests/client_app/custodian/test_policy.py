@@ -1,20 +1,24 @@
-from datetime import date
+from datetime import UTC, datetime
 
 import pytest
 
 from client_app.custodian.policy import Facts, decide
 
-TODAY = date(2026, 3, 1)
-GOOD = {"site": "alder", "today": TODAY, "patients": 24, "classes": 2, "declared": 20}
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+GOOD = {"site": "alder", "now": NOW, "patients": 24, "classes": 2, "declared": 20}
 
 # Each rule, in the order in which they are asked, with a study and facts that it alone objects to.
 OBJECTIONS = {
     "not-a-participant": ({}, {"site": "zelkova"}),
     "study-expired": ({"expires": "2026-02-28"}, {}),
+    "purpose-not-allowed": ({"purpose": "marketing"}, {}),
     "task-not-allowed": ({"task": {"package": "circles"}}, {}),
+    "network-not-allowed": ({"model": {"network": "torchvision.ResNet18"}}, {}),
     "privacy-mode-not-allowed": ({"privacy": {"mode": "none"}}, {}),
     "epsilon-too-large": ({"privacy": {"epsilon": 10.5}}, {}),
     "delta-too-large": ({"privacy": {"delta": 2e-4}}, {}),
+    "too-few-hospitals": ({"quorum": 1}, {}),
+    "outside-hours": ({}, {"now": datetime(2026, 3, 1, 3, tzinfo=UTC)}),
     "cohort-too-small": ({}, {"patients": 19}),
     "cohort-of-one-class": ({}, {"classes": 1}),
     "declared-size-off": ({}, {"declared": 49}),
@@ -25,10 +29,11 @@ OBJECTIONS = {
 @pytest.fixture
 def ask(make_site, make_study, no_privacy):
     """The answer of a hospital that accepts only private studies."""
-    policy = make_site(policy={"privacy_modes": ["local"]}).policy
+    hours = {"start": "06:00", "end": "22:00"}
+    policy = make_site(policy={"privacy_modes": ["local"], "minimum_hospitals": 2, "hours": hours}).policy
 
     def answer(study=None, facts=None):
-        study = dict(study or {})
+        study = {"quorum": 2, **(study or {})}
         if study.get("privacy", {}).get("mode") == "none":
             study["privacy"] = no_privacy
         return decide(policy, make_study(**study), Facts(**GOOD | (facts or {})))

@@ -1,0 +1,136 @@
+"""Whether this hospital's people have agreed to a study: to this one, with this release, and until when."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from client_app.custodian.audit_log import AuditLog
+from client_app.custodian.installed import installed_release
+from client_app.custodian.ledger.ledger import Ledger
+from client_app.custodian.ledger.studies import Approval, Proposal
+from federation.audit_log import Fact
+from federation.errors import ConfigError, RefusedError
+from federation.promise import epsilon_after
+from federation.study import Study
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What somebody at the hospital says yes to.
+
+    Attributes:
+        by: who.
+        until: the last day.
+        epsilon_cap: the most that it may cost a patient; None for what the study itself says.
+    """
+
+    by: str
+    until: date
+    epsilon_cap: float | None = None
+
+
+class Approvals:
+    """The inbox, and who agreed to what.
+
+    Args:
+        ledger: where they are kept.
+        log: where every one of these steps is written down.
+        by_configuration: in a simulation, whoever wrote its configuration agrees to all that comes.
+        today: gives the day, UTC.
+    """
+
+    def __init__(
+        self, ledger: Ledger, log: AuditLog, *, by_configuration: bool, today: Callable[[], date]
+    ) -> None:
+        self._ledger = ledger
+        self._log = log
+        self._by_configuration = by_configuration
+        self._today = today
+
+    def require(self, study: Study) -> Approval:
+        """The approval of ``study``; one that nobody knows goes to the inbox.
+
+        Raises:
+            RefusedError: nobody has agreed, or it was taken back, has run out or was for another release.
+        """
+        if self._ledger.studies.ask(study):
+            self._log.append("inbox", "coordinator", study=study.id)
+            if self._by_configuration:
+                self.approve(study.id, Agreement(by="configuration", until=date.max))
+        proposal = self._ledger.studies.find(study.id)
+        if proposal is None or proposal.state == "waiting":
+            raise RefusedError(
+                "not-approved", f"study {study.id[:12]} waits for this hospital's approval; run it again then"
+            )
+        if proposal.revoked_by is not None or proposal.approval is None:
+            raise RefusedError("study-revoked", f"this hospital has taken study {study.id[:12]} back")
+        if self._today() > proposal.approval.until:
+            raise RefusedError("approval-expired", f"the approval ended on {proposal.approval.until}")
+        if proposal.approval.release != installed_release(study.task.package):
+            raise RefusedError(
+                "release-changed",
+                f"study {study.id[:12]} was approved with another release of the program than is installed; "
+                "it waits for a new approval",
+            )
+        return proposal.approval
+
+    def approve(self, study_id: str, agreement: Agreement) -> Proposal:
+        """Agree to a study; returns it as it then stands.
+
+        Raises:
+            ConfigError: there is no such study, it was revoked, or the agreement makes no sense.
+        """
+        study = self._ledger.studies.named(study_id).study
+        cap = agreement.epsilon_cap
+        if cap is not None and study.privacy.epsilon is None:
+            raise ConfigError(
+                f"study {study.id[:12]} promises no privacy, so an ε cap of {cap:g} cannot hold"
+            )
+        if agreement.until < self._today():
+            raise ConfigError(f"until={agreement.until} has passed; choose a day to come")
+        approval = Approval(
+            by=agreement.by,
+            at=datetime.now(UTC),
+            until=agreement.until,
+            epsilon_cap=study.privacy.epsilon if cap is None else cap,
+            release=installed_release(study.task.package),
+        )
+        self._ledger.studies.approve(study.id, approval)
+        facts: dict[str, Fact] = {"until": str(approval.until), "release": approval.release}
+        if approval.epsilon_cap is not None:
+            facts["epsilon_cap"] = approval.epsilon_cap
+        self._log.append("approved", agreement.by, study=study.id, facts=facts)
+        return self._ledger.studies.named(study.id)
+
+    def revoke(self, study_id: str, by: str) -> Proposal:
+        """Take a study back for good, from its next round on; what it had set aside comes back.
+
+        Raises:
+            ConfigError: there is no such study.
+        """
+        study = self._ledger.studies.named(study_id).study
+        self._ledger.studies.revoke(study.id, by)
+        self._ledger.budget.end(study.id)
+        self._log.append("revoked", by, study=study.id)
+        return self._ledger.studies.named(study.id)
+
+
+def require_within_cap(approval: Approval, study: Study, steps: int) -> None:
+    """Refuse what would cost a patient more than was agreed.
+
+    Args:
+        approval: of the study.
+        study: what is computed.
+        steps: charged so far, with those that are asked for now.
+
+    Raises:
+        RefusedError: it would.
+    """
+    cap, promised = approval.epsilon_cap, study.privacy.epsilon
+    if cap is None or promised is None or promised <= cap:
+        return
+    epsilon = epsilon_after(study, steps)
+    if epsilon is not None and epsilon > cap:
+        raise RefusedError(
+            "epsilon-cap-reached", f"one more round would cost more than the ε of {cap:g} that was agreed to"
+        )

@@ -1,0 +1,98 @@
+"""A hospital's own keys. They are made where they are used, and never leave.
+
+<site folder>/keys/noise        32 bytes: the source of all noise and sampling
+<site folder>/keys/pseudonyms   32 bytes: by which patients are known in the ledger
+<site folder>/keys/identity     32 bytes: Ed25519, signs the audit log's heads
+"""
+
+import hashlib
+import hmac
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from client_app.training.stream import SECRET_BYTES
+from federation.errors import DataError
+from federation.files import sync_folder
+
+_FILES = ("noise", "pseudonyms", "identity")
+
+
+@dataclass(frozen=True, repr=False)
+class SiteKeys:
+    """See the module.
+
+    Attributes:
+        noise: the source of noise and sampling.
+        pseudonyms: the key of patients' pseudonyms.
+        identity: signs for the site.
+    """
+
+    noise: bytes
+    pseudonyms: bytes
+    identity: Ed25519PrivateKey
+
+    @classmethod
+    def of(cls, secret: bytes) -> "SiteKeys":
+        """Keys that all follow from one secret, for sites that last no longer than a simulation."""
+
+        def derived(name: str) -> bytes:
+            return HKDF(SHA256(), SECRET_BYTES, salt=None, info=f"wardround {name}".encode()).derive(secret)
+
+        identity = Ed25519PrivateKey.from_private_bytes(derived("identity"))
+        return cls(noise=secret, pseudonyms=derived("pseudonyms"), identity=identity)
+
+    @classmethod
+    def seeded(cls, seed: int, site: str) -> "SiteKeys":
+        """Keys that anybody can compute: for runs that must repeat, never for patients."""
+        return cls.of(hashlib.sha256(f"simulation seed {seed} of {site}".encode()).digest())
+
+    @classmethod
+    def kept_in(cls, site_folder: Path) -> "SiteKeys":
+        """The site's keys; drawn from the operating system the first time, mode 0600.
+
+        Raises:
+            DataError: a file is there and is no key, or others may read it.
+        """
+        folder = site_folder / "keys"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        noise, pseudonyms, identity = (_kept(folder / name) for name in _FILES)
+        return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
+
+    @property
+    def owner(self) -> str:
+        """Fingerprint of the key of pseudonyms, which tells whose ledger is whose."""
+        return self.pseudonym("")
+
+    def pseudonym(self, patient: str) -> str:
+        """How the ledger knows a patient: HMAC-SHA-256 of what the hospital calls them, 64 hex digits."""
+        return hmac.new(self.pseudonyms, patient.encode(), hashlib.sha256).hexdigest()
+
+
+def _kept(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read(path)
+    with os.fdopen(descriptor, "wb") as file:
+        secret = os.urandom(SECRET_BYTES)
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+    return secret
+
+
+def _read(path: Path) -> bytes:
+    secret = path.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise DataError(f"{path} holds {len(secret)} bytes, not {SECRET_BYTES}; restore it")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise DataError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
+    return secret

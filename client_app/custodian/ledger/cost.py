@@ -1,0 +1,72 @@
+"""What a study takes from a patient, as the ledger keeps it: two events, one for each who may be looking."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from client_app.custodian.policy import Against, Lifetime
+from federation.accounting import RdpFilter, Spend
+from federation.promise import noise_multiplier
+from federation.study import Study
+
+Part = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Some steps of the subsampled Gaussian mechanism, seen by two.
+
+    Attributes:
+        steps: how many.
+        sampling_rate: q, the chance of a patient to be in a step.
+        noise_everybody: noise multiplier of what everybody sees; None is no noise, and no bound.
+        noise_coordinator: noise multiplier of what the coordinator and the sites that collude with it see.
+    """
+
+    steps: int
+    sampling_rate: float
+    noise_everybody: float | None
+    noise_coordinator: float | None
+
+    def spend(self, against: Against) -> Spend | None:
+        """What ``against`` has learnt; None if there is no bound."""
+        noise = self.noise_everybody if against == "everybody" else self.noise_coordinator
+        return None if noise is None else Spend(noise, self.sampling_rate, self.steps)
+
+
+History = Sequence[Cost]
+
+
+def training_cost(study: Study, steps: int) -> Cost:
+    """What ``steps`` steps of ``study`` cost a patient who learns; each update bears the whole noise."""
+    noise = noise_multiplier(study)
+    return Cost(steps, study.privacy.sampling_rate, noise_everybody=noise, noise_coordinator=noise)
+
+
+@dataclass(frozen=True)
+class Cap:
+    """The most that a patient may ever give, over all studies.
+
+    Guarantee: that of ``RdpFilter``, with what ``against`` sees.
+    """
+
+    filter: RdpFilter
+    against: Against
+
+    @classmethod
+    def of(cls, lifetime: Lifetime) -> "Cap":
+        """That of a hospital's policy."""
+        return cls(RdpFilter(lifetime.epsilon, lifetime.delta), lifetime.against)
+
+    def allows(self, history: History, planned: Cost) -> bool:
+        """Whether a patient with ``history`` may take part in all of ``planned``.
+
+        A plan without noise has no bound that a cap could hold; whether a site runs such studies at all is
+        its policy's to say. Whoever was in one has no budget left for those that promise something.
+        """
+        asked = planned.spend(self.against)
+        if asked is None:
+            return True
+        spends = [cost.spend(self.against) for cost in history]
+        known = [spend for spend in spends if spend is not None]
+        return len(known) == len(spends) and self.filter.can_spend(known, asked)

@@ -1,0 +1,130 @@
+"""The ledger's file: SQLite, durable at every commit, with numbered migrations.
+
+``synchronous=FULL`` with a write-ahead log: a transaction that was committed survives a power cut, one that
+was not leaves nothing. Whoever writes takes the write lock first, so that what was read before stays true.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from client_app.custodian.ledger.migrations import MIGRATIONS
+from federation.errors import LedgerError, StorageError
+from federation.files import sync_folder
+
+_PATIENCE = 60.0  # seconds to wait for another process's transaction
+# What SQLite answers where the file is whole and only the moment is wrong.
+_PASSING = ("disk is full", "disk I/O error", "locked", "readonly", "unable to open")
+
+
+class Database:
+    """One site's ledger file.
+
+    Args:
+        path: the file; made if there is none.
+        owner: fingerprint of the key by which patients' pseudonyms are made.
+
+    Raises:
+        LedgerError: it is no ledger, or a newer release's, or was written with another key.
+        StorageError: the disk does not take it.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        self.path = path
+        self._turn = RLock()
+        with self._told():
+            _create(path)
+            self._connection = sqlite3.connect(
+                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                self._connection.execute(f"PRAGMA {setting}")
+        self._migrate()
+        self._belong_to(owner)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other process writes beside; on disk when the ``with`` block has ended."""
+        with self._turn, self._told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A view of one moment."""
+        with self._turn, self._told():
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def check(self) -> None:
+        """Have SQLite look at every page.
+
+        Raises:
+            LedgerError: the file is damaged, or rows point to nowhere.
+        """
+        with self.reading() as rows:
+            found = [row[0] for row in rows.execute("PRAGMA integrity_check")]
+            dangling = rows.execute("PRAGMA foreign_key_check").fetchall()
+        if found != ["ok"] or dangling:
+            raise LedgerError(f"{self.path} is damaged ({found[0]}); restore the newest copy")
+
+    def _migrate(self) -> None:
+        with self.writing() as rows:
+            version = int(rows.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(MIGRATIONS):
+                raise LedgerError(
+                    f"{self.path} is of version {version}, this release knows {len(MIGRATIONS)}; install the "
+                    "release that wrote it"
+                )
+            for statements in MIGRATIONS[version:]:
+                for statement in statements:
+                    rows.execute(statement)
+            rows.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _belong_to(self, owner: str) -> None:
+        with self.writing() as rows:
+            rows.execute("INSERT INTO owner SELECT ? WHERE NOT EXISTS (SELECT 1 FROM owner)", (owner,))
+            found = rows.execute("SELECT fingerprint FROM owner").fetchone()[0]
+        if found != owner:
+            raise LedgerError(
+                f"{self.path} was written with another key for pseudonyms, so its patients could not be "
+                "found again; restore the keys that belong to it"
+            )
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """SQLite's errors as ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if any(words in str(error) for words in _PASSING):
+                raise StorageError(f"{self.path}: {error}; free space or rights, and run again") from error
+            raise LedgerError(f"{self.path}: {error}; restore the newest copy") from error
+        except sqlite3.DatabaseError as error:
+            raise LedgerError(f"{self.path} is no whole ledger ({error}); restore the newest copy") from error
+
+
+def _create(path: Path) -> None:
+    """An empty file for the owner's eyes only, whose name survives a power cut."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be made ({error.strerror}); mend the folder's rights") from error

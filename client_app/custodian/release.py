@@ -1,0 +1,105 @@
+"""The site's own door: what may leave, and what it has to look like.
+
+An allow-list of typed records. Whatever computed it, a reply that is anything else, or says anything that the
+site does not already know to be so, stays here. What has to be seen: an update is one flat float32 array of
+the length that the study's network has; beside it stand only the round that was asked for and the steps that
+the ledger has charged.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from federation.errors import ConfigError, ReleaseError
+from federation.messages import (
+    DescribeReply,
+    DescribeRequest,
+    Record,
+    RefusalReply,
+    Reply,
+    Request,
+    TrainReply,
+    TrainRequest,
+)
+from federation.schema import validated
+
+REASON_STAYS = "the site's log says why"
+"""The only reason that is told of what is not a rule's refusal."""
+
+_MAY_LEAVE = (DescribeReply, TrainReply, RefusalReply)
+_RULE = re.compile(r"[A-Za-z][A-Za-z-]{1,63}")
+_REFERENCE = re.compile(r"[0-9a-f]{12}")
+_MOST_REASON = 1000
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the site itself knows about its next reply.
+
+    Attributes:
+        site: its name.
+        description: as it wants to be known.
+        declared_patients: its public cohort size.
+        trainable: how many parameters an update has.
+        steps: what the ledger has charged the study's patients so far.
+    """
+
+    site: str
+    description: str = ""
+    declared_patients: int = 0
+    trainable: int = 0
+    steps: int = 0
+
+
+def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
+    """``reply``, if it may leave.
+
+    Raises:
+        ReleaseError: it may not; the message never repeats what it would have said.
+    """
+    match reply:
+        case RefusalReply():
+            _require_plain(reply)
+            _require_terse(reply)
+        case DescribeReply() if isinstance(request, DescribeRequest):
+            _require_plain(reply)
+            if (reply.description, reply.declared_patients) != (terms.description, terms.declared_patients):
+                raise ReleaseError("a description or a cohort size that the site has not declared")
+        case TrainReply() if isinstance(request, TrainRequest):
+            _require_plain(reply)
+            if (reply.round, reply.steps) != (request.round, terms.steps):
+                raise ReleaseError("an update of another round, or with other steps than the ledger has")
+            _require_update(reply.parameters, terms.trainable)
+        case _:
+            raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
+    if reply.site != terms.site:
+        raise ReleaseError("a reply in the name of another site")
+    return reply
+
+
+def _require_plain(reply: Record) -> None:
+    """Of exactly its own type, with its own fields and values, which were perhaps never looked at."""
+    kind = type(reply)
+    if kind not in _MAY_LEAVE or set(vars(reply)) != set(kind.model_fields):
+        raise ReleaseError(f"a {kind.__name__} with fields of its own")
+    try:
+        validated(kind, vars(reply), kind.__name__)
+    except ConfigError:
+        raise ReleaseError(f"a {kind.__name__} whose fields are not what they should be") from None
+
+
+def _require_update(parameters: object, trainable: int) -> None:
+    if type(parameters) is not np.ndarray or parameters.dtype != np.float32:
+        raise ReleaseError("an update that is no array of float32")
+    if parameters.shape != (trainable,):
+        raise ReleaseError(f"an update of shape {list(parameters.shape)}, not [{trainable}]")
+    if not np.isfinite(parameters).all():
+        raise ReleaseError("an update with numbers that are not finite")
+
+
+def _require_terse(reply: RefusalReply) -> None:
+    told = reply.kind == "refused" or reply.reason == REASON_STAYS
+    shaped = _RULE.fullmatch(reply.rule) and _REFERENCE.fullmatch(reply.reference)
+    if not told or not shaped or len(reply.reason) > _MOST_REASON:
+        raise ReleaseError("a refusal that tells more than a rule and its reason")

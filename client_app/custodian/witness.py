@@ -1,0 +1,107 @@
+"""Whether this site's memory is whole: the ledger, the audit log, the clock, and what others hold of them.
+
+The ledger's charges say where the log then ended, and the log names every charge, so neither can be put back
+alone. Both together are told by the others: each request brings the last heads of this site's log that the
+coordinator and the other hospitals hold, and a log that lacks one of them was put back or cut.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from client_app.custodian.audit_log import AuditLog
+from client_app.custodian.ledger.ledger import Ledger
+from federation.audit_log import AuditHead, Fact
+from federation.errors import AuditError, LedgerError, RefusedError
+from federation.messages import Request
+
+# Clocks are set right by a little all the time.
+_CLOCK_MAY_GO_BACK = timedelta(minutes=5)
+
+
+class Witness:
+    """See the module.
+
+    Args:
+        audit: the site's log.
+        ledger: the site's.
+
+    Raises:
+        AuditError: the log ends before the ledger's last charge.
+        LedgerError: the log names a charge that the ledger does not have.
+    """
+
+    def __init__(self, audit: AuditLog, ledger: Ledger) -> None:
+        self._audit = audit
+        self._peers: dict[str, AuditHead] = {}
+        self._reconcile(ledger)
+
+    def _reconcile(self, ledger: Ledger) -> None:
+        told = 0
+        for entry in self._audit.entries():
+            told = max(told, int(entry.facts.get("charge", 0)))
+            if entry.event == "heads":
+                self._remember(AuditHead.model_validate_json(str(head)) for head in entry.facts.values())
+        charges = ledger.budget.charges()
+        if told > len(charges):
+            raise LedgerError(
+                f"the ledger has {len(charges)} charges and the audit log tells of {told}: it is an older "
+                "copy; restore the newest one"
+            )
+        if charges and not self._audit.has(*charges[-1].log):
+            raise AuditError(
+                f"the audit log lacks entry {charges[-1].log[0]}, at which the ledger's last charge was made: "
+                "it is an older copy or was changed; restore the newest"
+            )
+        # A process that died between the two has charged what the log does not tell yet.
+        for charge in charges[told:]:
+            self._audit.append(
+                "recovered",
+                "custodian",
+                study=charge.study,
+                round_number=charge.round,
+                facts={"charge": charge.number},
+            )
+
+    @property
+    def heads(self) -> tuple[AuditHead, ...]:
+        """This site's head and the newest that it holds of the others."""
+        return (self._audit.head, *self._peers.values())
+
+    def now(self) -> datetime:
+        """The time, which never goes back behind what the log has seen: what has expired stays so."""
+        latest = self._audit.latest
+        now = datetime.now(UTC)
+        return now if latest is None else max(now, latest)
+
+    def require(self, request: Request) -> None:
+        """Look at what others hold of this site, and keep what they hold of one another.
+
+        Raises:
+            RefusedError: the log lacks an entry that others have seen, or the clock was set back.
+        """
+        latest = self._audit.latest
+        if latest is not None and datetime.now(UTC) < latest - _CLOCK_MAY_GO_BACK:
+            raise RefusedError(
+                "clock-set-back", f"this hospital's clock stands before its own log, which ends at {latest}"
+            )
+        own = self._audit.head
+        for head in request.heads:
+            if head.site == own.site and not self._audit.holds(head):
+                raise RefusedError(
+                    "audit-log-behind",
+                    f"others hold entry {head.sequence} of this hospital's audit log, which lacks it; "
+                    "an older copy was restored, and whoever runs the hospital restores the newest",
+                )
+        others = [head for head in request.heads if head.site != own.site and head.genuine]
+        news = [head for head in others if self._is_news(head)]
+        if news:
+            facts: dict[str, Fact] = {head.site: head.model_dump_json() for head in news}
+            self._audit.append("heads", "coordinator", facts=facts)
+            self._remember(news)
+
+    def _is_news(self, head: AuditHead) -> bool:
+        known = self._peers.get(head.site)
+        return known is None or known.key != head.key or head.sequence > known.sequence
+
+    def _remember(self, heads: Iterable[AuditHead]) -> None:
+        self._peers.update({head.site: head for head in heads})
