@@ -120,13 +120,56 @@ class _Wire:
 WIRE = _Wire()
 
 
+def kind_named(name: object) -> type[Record]:
+    """The kind of record called ``name``.
+
+    Raises:
+        MessageError: there is none.
+    """
+    kind = _KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise MessageError(f"a record of kind {name!r} is not one of {sorted(_KINDS)}")
+    return kind
+
+
+def fields_of(record: Record) -> str:
+    """All of ``record`` but its array, as JSON."""
+    return record.model_dump_json(exclude={"parameters"} if record.has_parameters else None)
+
+
+def parameters_of(record: Record) -> Parameters | None:
+    """The array of ``record``, without gaps; None where its kind has none."""
+    if not record.has_parameters:
+        return None
+    return np.ascontiguousarray(getattr(record, "parameters"), dtype=np.float32)  # noqa: B009
+
+
+def record_of(kind: type[Record], fields: str, parameters: Parameters | None) -> Record:
+    """The record that ``fields_of`` made ``fields`` of, with its array where it has one.
+
+    Raises:
+        MessageError: they are no ``kind``, whole and alone.
+    """
+    if kind.has_parameters != (parameters is not None):
+        raise MessageError(f"a {kind.__name__} {'without' if parameters is None else 'with'} parameters")
+    try:
+        values = json.loads(fields)
+        if parameters is not None:
+            if "parameters" in values:
+                raise MessageError(f"a {kind.__name__} with parameters in its JSON; they stand beside it")
+            values["parameters"] = parameters
+        return validated(kind, values, kind.__name__)
+    except (ConfigError, ValueError, TypeError, RecursionError) as error:
+        raise MessageError(f"a {kind.__name__} is malformed: {error}") from error
+
+
 def to_content(record: Record) -> RecordDict:
     """``record`` as the content of a Flower message."""
-    fields = record.model_dump_json(exclude={"parameters"} if record.has_parameters else None)
-    content = RecordDict({WIRE.record: ConfigRecord({"kind": type(record).__name__, "json": fields})})
-    if record.has_parameters:
-        array = np.ascontiguousarray(getattr(record, "parameters"), dtype=np.float32)  # noqa: B009
-        content[WIRE.arrays] = ArrayRecord({WIRE.parameters: Array(array)})
+    config = ConfigRecord({"kind": type(record).__name__, "json": fields_of(record)})
+    content = RecordDict({WIRE.record: config})
+    parameters = parameters_of(record)
+    if parameters is not None:
+        content[WIRE.arrays] = ArrayRecord({WIRE.parameters: Array(parameters)})
     return content
 
 
@@ -137,21 +180,14 @@ def from_content(content: RecordDict) -> Record:
         MessageError: it is not one of the records of this module, whole and alone.
     """
     config = content.config_records.get(WIRE.record)
-    kind = _KINDS.get(str(config.get("kind"))) if config is not None else None
-    if config is None or kind is None:
-        raise MessageError(f"a message with records {sorted(content)} is not one of {sorted(_KINDS)}")
+    if config is None:
+        raise MessageError(f"a message with records {sorted(content)}; it has {WIRE.record!r}")
+    kind = kind_named(config.get("kind"))
     expected = {WIRE.record, WIRE.arrays} if kind.has_parameters else {WIRE.record}
     if set(content) != expected or set(config) != {"kind", "json"}:
         raise MessageError(f"a {kind.__name__} with records {sorted(content)}; it has {sorted(expected)}")
-    try:
-        fields = json.loads(str(config["json"]))
-        if kind.has_parameters:
-            if "parameters" in fields:
-                raise MessageError(f"a {kind.__name__} with parameters in its JSON; they stand beside it")
-            fields["parameters"] = _parameters(content.array_records.get(WIRE.arrays))
-        return validated(kind, fields, kind.__name__)
-    except (ConfigError, ValueError, TypeError, RecursionError) as error:
-        raise MessageError(f"a {kind.__name__} is malformed: {error}") from error
+    parameters = _parameters(content.array_records.get(WIRE.arrays)) if kind.has_parameters else None
+    return record_of(kind, str(config["json"]), parameters)
 
 
 def _parameters(arrays: ArrayRecord | None) -> Parameters:
