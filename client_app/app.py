@@ -13,7 +13,6 @@ from flwr.clientapp import ClientApp
 from client_app.connection import connect
 from federation.errors import MessageError
 from federation.messages import Record, RefusalReply, Request, from_content, to_content
-from federation.run_config import hydra_overrides
 
 log = logging.getLogger("wardround.relay")
 app = ClientApp()
@@ -31,7 +30,7 @@ def _answer(message: Message, context: Context) -> Record:
         request = from_content(message.content)
         if not isinstance(request, Request):
             raise MessageError(f"a {type(request).__name__} is no request")
-        return connect(context, hydra_overrides(context.run_config)).handle(request)
+        return connect(context).handle(request)
     except Exception as error:  # whatever happens, its text must not leave
         reference = uuid.uuid4().hex[:12]
         log.warning("relay failed, reference %s", reference, exc_info=True)
