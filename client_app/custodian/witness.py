@@ -49,7 +49,7 @@ class Witness:
             )
         if charges and not self._audit.has(*charges[-1].log):
             raise AuditError(
-                f"the audit log lacks entry {charges[-1].log[0]}, at which the ledger's last charge was made: "
+                f"the audit log lacks entry {charges[-1].log[0]}, at which the ledger made its last charge: "
                 "it is an older copy or was changed; restore the newest"
             )
         # A process that died between the two has charged what the log does not tell yet.

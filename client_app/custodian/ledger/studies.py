@@ -120,9 +120,7 @@ class Studies:
             if known is None:
                 raise ConfigError(f"study {study_id[:12]} was never asked for here")
             if known.state == "revoked":
-                raise ConfigError(
-                    f"study {study_id[:12]} was revoked; whoever wants it again proposes it anew"
-                )
+                raise ConfigError(f"study {study_id[:12]} was revoked for good; propose another")
             rows.execute(
                 "UPDATE studies SET approver = ?, approved = ?, until = ?, epsilon_cap = ?, release = ? "
                 "WHERE id = ?",

@@ -46,7 +46,7 @@ def cap():
 def start(ledger, cost):
     """Start a study with patients; everybody is accepted."""
 
-    def started(study, patients, plan=None, cap=None, part="train", book=ledger):
+    def started(study, patients, plan=None, cap=None, *, part="train", book=ledger):
         plan = plan or cost(10)
         return book.budget.start(study, part, plan, patients, cap=cap, accept=lambda members: None)
 
@@ -57,9 +57,9 @@ def start(ledger, cost):
 def charge(ledger, cost):
     """Charge a round of a study."""
 
-    def charged(study, round_number=1, *, asked="a" * 64, price=None, part="train", book=ledger):
+    def charged(study, round_number=1, *, asked="a" * 64, price=None, book=ledger):
         return book.budget.reserve(
-            study, part, round_number=round_number, asked=asked, cost=price or cost(), log=LOG
+            study, "train", round_number=round_number, asked=asked, cost=price or cost(), log=LOG
         )
 
     return charged
