@@ -4,6 +4,7 @@ Options: ``patients`` and ``test_patients`` of each hospital; a patient has one 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,12 @@ class Images:
     def cohort(self, part: int, parts: int) -> Cohort:  # noqa: ARG002
         """As many hospitals as are asked for; each has its own draws."""
         draw = np.random.default_rng(part)
-        return Cohort(f"noise {part}", _examples(self._patients, draw), _examples(self._test_patients, draw))
+        train, test = _examples(self._patients, draw), _examples(self._test_patients, draw)
+        return Cohort(
+            f"noise {part}",
+            train=replace(train, identities=tuple(f"{part}-{patient}" for patient in train.patients)),
+            test=replace(test, identities=tuple(f"{part}-test-{patient}" for patient in test.patients)),
+        )
 
     def public_examples(self, count: int, seed: int) -> Examples:
         """More of the same."""

@@ -21,10 +21,20 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
     )
     for examples in (cohort.train, cohort.test):
         _check(examples, spec)
+    both = len(set(cohort.train.identities).intersection(cohort.test.identities))
+    if both:
+        raise DataError(
+            f"task {spec.name} has {both} patients in train and in test; a patient must be in one of them"
+        )
     return cohort
 
 
 def _check(examples: Examples, spec: TaskSpec) -> None:
+    if len(examples) and not examples.identities:
+        raise DataError(
+            f"task {spec.name} does not say who its patients are (Examples.identities); hospitals compose "
+            "what each patient has given"
+        )
     expected = (spec.channels, *spec.image_size)
     if examples.images.shape[1:] != expected:
         raise DataError(

@@ -102,12 +102,13 @@ class ChestXrayTask:
 
     def _examples(self, chosen: NDArray[np.bool_]) -> Examples:
         collection = self._collection
-        _, patients = np.unique(np.array(collection.patients)[chosen], return_inverse=True)
+        identities, patients = np.unique(np.array(collection.patients)[chosen], return_inverse=True)
         return Examples(
             images=_scaled(collection.images[chosen])[:, None],
             targets=collection.labels[chosen],
             patients=patients.astype(np.int64),
             covariates={},
+            identities=tuple(identities.tolist()),
         )
 
 

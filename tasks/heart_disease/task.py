@@ -36,8 +36,9 @@ class HeartDiseaseTask:
             )
         name = HOSPITALS[part]
         table = self._read(self._folder / f"processed.{name}.data")
-        learnt = np.array([in_train(f"{name}-{row}") for row in range(len(table))])
-        return Cohort(name, _examples(table[learnt]), _examples(table[~learnt]))
+        everybody = _examples(name, table)
+        learnt = [patient for patient in everybody.identities if in_train(patient)]
+        return Cohort(name, everybody.only(learnt), everybody.without(learnt))
 
     def public_examples(self, count: int, seed: int) -> Examples:
         """Not offered.
@@ -72,10 +73,11 @@ class HeartDiseaseTask:
         return table
 
 
-def _examples(table: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Examples:
+def _examples(hospital: str, table: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Examples:
     return Examples(
         images=np.array([encode(row[:-1].tolist()) for row in table], dtype=np.float32).reshape(-1, WIDTH),
         targets=(table[:, -1] > 0).astype(np.int64),
         patients=np.arange(len(table)),
         covariates={"age": table[:, 0]},
+        identities=tuple(f"{hospital}-{row}" for row in range(len(table))),
     )

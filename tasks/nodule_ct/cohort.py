@@ -40,12 +40,10 @@ class NoduleTask:
         if not 0 <= part < parts:
             raise DataError(f"hospital {part} of {parts} does not exist; they count from 0 to {parts - 1}")
         arrays = cached(f"nodule_ct-{self.label}-{part}", code_version(), lambda: self._render(part))
-        train = arrays["train"].astype(np.bool_)
-        return Cohort(
-            description=PROTOCOLS[part].description,
-            train=_examples(arrays, train),
-            test=_examples(arrays, ~train),
-        )
+        identities, patients = np.unique(arrays["patients"], return_inverse=True)
+        everybody = _examples(arrays, patients.astype(np.int64), tuple(identities.tolist()))
+        learnt = [patient for patient in everybody.identities if in_train(patient)]
+        return Cohort(PROTOCOLS[part].description, everybody.only(learnt), everybody.without(learnt))
 
     def public_examples(self, count: int, seed: int) -> Examples:
         """``count`` phantoms, each a patient of its own; about 1.5 ms each when not cached.
@@ -60,7 +58,7 @@ class NoduleTask:
         arrays = cached(
             f"nodule_ct-phantoms-{seed}-{count}", code_version(), lambda: _render_phantoms(count, seed)
         )
-        return _examples(arrays, np.ones(count, dtype=np.bool_))
+        return _examples(arrays, np.arange(count))
 
     def read_image(self, path: Path) -> NDArray[np.float32]:
         """A patch of 64 x 64 numbers in HU from a ``.npy`` file, ``[1, 64, 64]``.
@@ -84,7 +82,6 @@ class NoduleTask:
             "targets": np.array([target for _, target in chosen], dtype=np.int64),
             "patients": np.array([nodule.patient for nodule, _ in chosen]),
             "area_mm2": np.array([largest_slice(nodule)[1] for nodule, _ in chosen]),
-            "train": np.array([in_train(nodule.patient) for nodule, _ in chosen]),
         }
 
 
@@ -94,18 +91,17 @@ def _render_phantoms(count: int, seed: int) -> Arrays:
     return {
         "images": np.stack([one.image for one in phantoms]),
         "targets": np.array([one.target for one in phantoms], dtype=np.int64),
-        "patients": np.arange(count),
         "area_mm2": np.array([one.area for one in phantoms]),
     }
 
 
-def _examples(arrays: Arrays, rows: NDArray[np.bool_]) -> Examples:
-    """The chosen rows, ready for a network; patients are numbered from 0."""
-    area = arrays["area_mm2"][rows].astype(np.float64)
-    _, patients = np.unique(arrays["patients"][rows], return_inverse=True)
+def _examples(arrays: Arrays, patients: NDArray[np.int64], identities: tuple[str, ...] = ()) -> Examples:
+    """All rows, ready for a network."""
+    area = arrays["area_mm2"].astype(np.float64)
     return Examples(
-        images=scale(arrays["images"][rows])[:, None],
-        targets=arrays["targets"][rows].astype(np.int64),
-        patients=patients.astype(np.int64),
+        images=scale(arrays["images"])[:, None],
+        targets=arrays["targets"].astype(np.int64),
+        patients=patients,
         covariates={"area_mm2": area, "diameter_mm": 2 * np.sqrt(area / np.pi)},
+        identities=identities,
     )

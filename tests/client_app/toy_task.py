@@ -25,8 +25,8 @@ class Squares:
             raise RuntimeError(self._fails_with)
         return Cohort(
             description=f"part {part} of {parts}",
-            train=self._examples(self._patients, seed=part),
-            test=self._examples(6, seed=1000 + part),
+            train=self._examples(self._patients, seed=part, name=f"{part}"),
+            test=self._examples(6, seed=1000 + part, name=f"{part}-test"),
         )
 
     def public_examples(self, count: int, seed: int) -> Examples:
@@ -35,14 +35,16 @@ class Squares:
     def read_image(self, path: Path) -> NDArray[np.float32]:
         raise DataError(f"squares are not read from files such as {path.name}")
 
-    def _examples(self, patients: int, seed: int) -> Examples:
+    def _examples(self, patients: int, seed: int, name: str = "") -> Examples:
+        """Without a name they are nobody's."""
         random = np.random.default_rng(seed)
         of_patient = np.repeat(np.arange(patients), random.integers(1, 4, size=patients))
         targets = np.zeros_like(of_patient) if self._one_class else of_patient % 2
         images = random.normal(size=(len(targets), 1, SIZE, SIZE)).astype(np.float32)
         images[:, :, 4:8, 4:8] += 2 * targets[:, None, None, None].astype(np.float32)
         mixed = random.permutation(len(targets))
-        return Examples(images[mixed], targets[mixed], of_patient[mixed], covariates={})
+        identities = tuple(f"{name}-{number}" for number in range(patients)) if name else ()
+        return Examples(images[mixed], targets[mixed], of_patient[mixed], {}, identities)
 
 
 def create(options: Mapping[str, Option], folder: Path) -> Squares:

@@ -25,7 +25,11 @@ class TinyTask:
         if parts > self._hospitals:
             raise DataError(f"{parts} hospitals were asked for, but the data has {self._hospitals}")
         one_class = self._one_class == part
-        return Cohort(f"noise {part}", _noise(60, part, one_class), _noise(30, 100 + part, one_class))
+        return Cohort(
+            f"noise {part}",
+            train=_noise(60, part, one_class, f"{part}"),
+            test=_noise(30, 100 + part, one_class, f"{part}-test"),
+        )
 
     def public_examples(self, count, seed):
         return _noise(count, 1000 + seed, one_class=False)
@@ -39,8 +43,8 @@ class TinyTask:
             raise DataError(f"{path.name} cannot be read: {error}") from error
 
 
-def _noise(count, seed, one_class):
-    """Two images of each patient; the second class is a little brighter."""
+def _noise(count, seed, one_class, name=""):
+    """Two images of each patient, nobody's without a name; the second class is a little brighter."""
     draw = np.random.default_rng(seed)
     targets = np.zeros(count, np.int64) if one_class else (np.arange(count) // 2) % 2
     images = draw.normal(0, 0.5, (count, 1, SIDE, SIDE)) + 0.1 * targets[:, None, None, None]
@@ -50,4 +54,5 @@ def _noise(count, seed, one_class):
         targets=targets,
         patients=np.arange(count) // 2,
         covariates={"area_mm2": area, "diameter_mm": 2 * np.sqrt(area / np.pi)},
+        identities=tuple(f"{name}-{number}" for number in range(count // 2)) if name else (),
     )

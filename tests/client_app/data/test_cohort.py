@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,17 @@ from federation.tasks import Cohort
 
 def data(*parts):
     return SimulatedData(parts=parts, of=4)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """``given(cohort)``: from now on every task has this one."""
+
+    def give(cohort):
+        task = SimpleNamespace(cohort=lambda part, parts: cohort)
+        monkeypatch.setattr("client_app.data.cohort.load_task", lambda *_: task)
+
+    return give
 
 
 def test_a_hospital_has_its_part_of_the_data(make_study):
@@ -47,15 +59,46 @@ def test_a_task_that_is_not_installed_is_named(make_study):
 
 
 @pytest.mark.parametrize("name", ["images", "targets"])
-def test_numbers_of_another_kind_are_named(name, make_study, monkeypatch):
+def test_numbers_of_another_kind_are_named(name, make_study, given):
     task = make_study().task
     part = load_cohort(data(0), task)
     wrong = replace(part.train, **{name: getattr(part.train, name).astype(np.float64)})
 
-    class Wrong:
-        def cohort(self, part_, parts):
-            return Cohort("wrong", wrong, wrong)
-
-    monkeypatch.setattr("client_app.data.cohort.load_task", lambda *_: Wrong())
+    given(Cohort("wrong", wrong, wrong))
     with pytest.raises(DataError, match=f"gives {name} as float64; they must be"):
         load_cohort(data(0), task)
+
+
+def test_a_hospital_knows_who_its_patients_are(make_study):
+    cohort = load_cohort(data(1, 2), make_study().task)
+    assert cohort.train.identities[::24] == ("1-0", "2-0")
+    assert cohort.test.identities[::6] == ("1-test-0", "2-test-0")
+
+
+@pytest.mark.parametrize("half", ["train", "test"])
+def test_a_task_that_does_not_say_who_its_patients_are_is_refused(half, make_study, given):
+    cohort = load_cohort(data(0), make_study().task)
+    given(replace(cohort, **{half: replace(getattr(cohort, half), identities=())}))
+    with pytest.raises(DataError, match="task squares does not say who its patients are"):
+        load_cohort(data(0), make_study().task)
+
+
+def test_a_half_of_nobody_has_nobody_to_name(make_study, given):
+    cohort = load_cohort(data(0), make_study().task)
+    given(replace(cohort, test=cohort.test.only([])))
+    assert len(load_cohort(data(0), make_study().task).test) == 0
+
+
+def test_a_patient_in_both_halves_is_refused_and_not_named(make_study, given):
+    cohort = load_cohort(data(0), make_study().task)
+    shared = ("0-7", "0-9", *cohort.test.identities[2:])
+    given(replace(cohort, test=replace(cohort.test, identities=shared)))
+    with pytest.raises(DataError, match="task squares has 2 patients in train and in test") as error:
+        load_cohort(data(0), make_study().task)
+    assert "0-7" not in str(error.value)
+
+
+def test_a_patient_in_two_parts_is_refused(make_study, given):
+    given(load_cohort(data(0), make_study().task))
+    with pytest.raises(DataError, match="share 24 patients"):
+        load_cohort(data(0, 1), make_study().task)

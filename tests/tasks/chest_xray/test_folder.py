@@ -159,3 +159,32 @@ def test_real_x_rays_are_told_apart_by_patient(shared, tmp_path, task):
     alone = task(**options).cohort(0, 1)
     people = alone.train.patient_count + alone.test.patient_count
     assert sum(half.patient_count for half in halves) == people < 522
+
+
+def people(cohorts):
+    """Who is on each image, by the image's bytes."""
+    return {
+        image.tobytes(): half.identities[patient]
+        for cohort in cohorts
+        for half in (cohort.train, cohort.test)
+        for image, patient in zip(half.images, half.patients, strict=True)
+    }
+
+
+@pytest.fixture
+def forty_one_brightnesses(draw):
+    """Twenty patients, two images each, and one image of nobody else's brightness each."""
+    for number in range(40):
+        draw(f"{('NORMAL', 'PNEUMONIA')[number // 2 % 2]}/person{number // 2}_{number % 2}.png", 3 * number)
+
+
+@pytest.mark.parametrize("partition", ["even", "quantity", "dirichlet"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_image_shows_the_same_patient_however_they_are_dealt(
+    forty_one_brightnesses, task, partition, parts
+):
+    pattern = r"person(\d+)"
+    dealt = task(patient_pattern=pattern, partition=partition, alpha=1.0, seed=parts)
+    found = people([dealt.cohort(part, parts) for part in range(parts)])
+    assert found == people([task(patient_pattern=pattern).cohort(part, 2) for part in range(2)])
+    assert sorted(found.values()) == sorted(2 * [f"1:{number}" for number in range(20)])

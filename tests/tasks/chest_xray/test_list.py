@@ -36,6 +36,8 @@ def test_patient_site_and_split_are_taken_from_the_list(six, write_list, listed_
     north, south = (listed_task(partition="list").cohort(part, 2) for part in range(2))
     assert (greys(north.train), north.train.patients.tolist(), greys(north.test)) == ([0, 10], [0, 0], [20])
     assert (greys(south.train), south.train.targets.tolist(), greys(south.test)) == ([30, 40], [0, 1], [50])
+    assert (north.train.identities, north.test.identities) == (("ann",), ("bob",))
+    assert (south.train.identities, south.test.identities) == (("cy", "dee"), ("eve",))
 
 
 def test_a_list_chooses_who_takes_part(six, write_list, listed_task):

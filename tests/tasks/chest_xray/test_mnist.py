@@ -67,6 +67,34 @@ def test_the_validation_images_are_not_learnt_from(tmp_path):
     assert (len(cohort.train), len(cohort.test)) == (6, 2)
 
 
+def test_an_image_s_half_and_place_say_who_it_shows(tmp_path):
+    write(tmp_path / "pneumoniamnist.npz", train=6, val=4, test=4)
+    cohorts = [mnist(tmp_path, partition="even", seed=3).cohort(part, 2) for part in range(2)]
+    assert {one for c in cohorts for one in c.train.identities} == {f"train-{place}" for place in range(6)}
+    assert {one for c in cohorts for one in c.test.identities} == {f"test-{place}" for place in range(4)}
+    held_out = mnist(tmp_path, held_out="validation").cohort(0, 1)
+    assert set(held_out.test.identities) == {f"val-{place}" for place in range(4)}
+
+
+def test_the_real_images_show_the_same_patients_however_they_are_dealt(shared):
+    folder = shared("pneumoniamnist/pneumoniamnist_28.npz")
+
+    def pairs(parts, **options):
+        halves = [
+            half
+            for part in range(parts)
+            for c in (mnist(folder, **options).cohort(part, parts),)
+            for half in (c.train, c.test)
+        ]
+        return sorted(
+            (half.identities[patient], image.tobytes())
+            for half in halves
+            for image, patient in zip(half.images, half.patients, strict=True)
+        )
+
+    assert pairs(4) == pairs(3, partition="dirichlet", alpha=1.0, seed=9)
+
+
 def test_the_archive_that_was_fetched_before_is_used(tmp_path, cache_folder, no_internet):
     write(cache_folder / "pneumoniamnist.npz", train=6, test=2)
     assert len(mnist(tmp_path).cohort(0, 1).train) == 6

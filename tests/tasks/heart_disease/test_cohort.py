@@ -60,6 +60,16 @@ def test_a_question_mark_is_a_missing_value(folder):
     assert cholesterol_missing.sum() == 10
 
 
+def test_hospital_and_line_say_who_a_patient_is(folder):
+    cohort = HeartDiseaseTask(folder).cohort(0, 1)
+    identities = (*cohort.train.identities, *cohort.test.identities)
+    assert sorted(identities) == sorted(f"cleveland-{line}" for line in range(30))
+    sick = [
+        half.identities[p] for half in (cohort.train, cohort.test) for p in half.patients[half.targets == 1]
+    ]
+    assert sorted(sick) == [f"cleveland-{line}" for line in range(20, 30)]
+
+
 def test_any_degree_of_disease_is_diseased(folder):
     cohort = HeartDiseaseTask(folder).cohort(0, 1)
     assert len(cohort.train) + len(cohort.test) == 30

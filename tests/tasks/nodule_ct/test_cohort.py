@@ -5,6 +5,7 @@ from federation.errors import DataError
 from federation.tasks import load_task, pool
 from tasks.nodule_ct.label import Label
 from tasks.nodule_ct.protocol import PROTOCOLS, protocol_number
+from tasks.nodule_ct.shape import largest_slice
 from tasks.split import in_train
 
 
@@ -85,6 +86,29 @@ def test_the_cache_gives_back_what_was_rendered(task, cohorts, monkeypatch, tmp_
         assert np.array_equal(one.test.images, cohorts[3].test.images)
         assert np.array_equal(one.test.targets, cohorts[3].test.targets)
         assert np.array_equal(one.test.patients, cohorts[3].test.patients)
+        assert one.test.identities == cohorts[3].test.identities
+
+
+def test_patients_are_called_by_their_pseudonym_whatever_the_label(nodules, cohorts):
+    suspicious = load_task("tasks.nodule_ct", {"label": "suspicious"}).cohort(3, 4)
+    for half in (cohorts[3].train, suspicious.train):
+        known = {n.patient for n in nodules if protocol_number(n.slice_thickness) == 3}
+        assert known.issuperset(half.identities)
+        assert all(in_train(patient) for patient in half.identities)
+    assert set(cohorts[3].train.identities) <= set(suspicious.train.identities)
+
+
+def test_a_nodule_is_its_own_patient_s(nodules, cohorts):
+    area = {}
+    for nodule in nodules:
+        area.setdefault(nodule.patient, set()).add(largest_slice(nodule)[1])
+    train = cohorts[3].train
+    for patient, found in zip(train.patients, train.covariates["area_mm2"], strict=True):
+        assert found in area[train.identities[patient]]
+
+
+def test_phantoms_are_nobody(task):
+    assert task.public_examples(3, 0).identities == ()
 
 
 def test_more_hospitals_than_protocols_are_refused(task):
