@@ -12,15 +12,14 @@ def audit_file(folder: Path, number: int) -> Path:
 
 
 def audit_lines(folder: Path) -> Iterator[bytes]:
-    """The lines of the log in ``folder``, each without its end.
+    """The lines of the log in ``folder``, each without its end; none where nothing was written yet.
 
     Raises:
-        AuditError: there is no log, it cannot be read, or a line was broken off.
+        AuditError: there is no such folder, a file cannot be read, or a line was broken off.
     """
-    paths = sorted(folder.glob("[0-9]*.jsonl"))
-    if not paths:
-        raise AuditError(f"{folder} holds no audit log; there is no file 000001.jsonl in it")
-    for path in paths:
+    if not folder.is_dir():
+        raise AuditError(f"{folder} is no folder of an audit log; give the one that holds 000001.jsonl")
+    for path in sorted(folder.glob("[0-9]*.jsonl")):
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -29,6 +28,6 @@ def audit_lines(folder: Path) -> Iterator[bytes]:
         yield from lines
         if rest:
             raise AuditError(
-                f"{path} ends within a line, in {len(rest)} bytes that its custodian never acknowledged; it "
-                "cuts them away when it starts, so copy the log after that"
+                f"{path} ends within a line; the {len(rest)} bytes were never acknowledged, and are cut away "
+                "when the custodian starts: copy the log after that"
             )

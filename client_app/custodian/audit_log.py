@@ -88,8 +88,7 @@ class AuditLog:
             AuditError: the chain was broken since.
         """
         self._up_to_date()
-        if self._hashes:
-            yield from (link.entry for link in follow_chain(audit_lines(self._folder)))
+        yield from (link.entry for link in follow_chain(audit_lines(self._folder)))
 
     def append(
         self,
