@@ -55,6 +55,8 @@ class RunOptions(Frozen):
         compare: also train every site alone and all patients pooled (simulation only).
         audit: also try the study's protection and attack the released model (simulation only).
         resume: the folder of a run that was broken off; it goes on with the settings that it was begun with.
+        heads: the coordinator's book of hospitals' audit heads; by default in the run's folder, which is
+            right only for simulations, whose hospitals begin anew with each run.
         models: below which folder ``start_from`` finds its model.
         tracker: records a simulation for ``tensorboard`` or ``mlflow`` as well; see ``server_app.trackers``.
         progress: ``auto`` draws where there is a terminal, ``plain`` prints lines, ``quiet`` only the result.
@@ -66,6 +68,7 @@ class RunOptions(Frozen):
     compare: bool = True
     audit: bool = True
     resume: str | None = None
+    heads: str | None = None
     models: str = "runs"
     tracker: Literal["none", "tensorboard", "mlflow"] = "none"
     progress: Literal["auto", "plain", "quiet"] = "auto"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from federation.messages import Record, RefusalReply, from_content, to_content
+from federation.errors import MessageError
+from federation.messages import Record, RefusalReply, Reply, from_content, to_content
+from server_app.audit_heads import HeadBook
 
 # Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
 _FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.7
@@ -30,18 +32,28 @@ class Answer:
     refused: bool = False
 
 
-def ask(grid: Grid, questions: Mapping[int, Record], message_type: str, deadline: float) -> dict[int, Answer]:
+def ask(
+    grid: Grid, questions: Mapping[int, Record], message_type: str, deadline: float, book: HeadBook
+) -> dict[int, Answer]:
     """Send each node its question; every node has an answer in the result, if only that it was late.
+
+    Every question tells the newest audit heads that the coordinator knows, and those of every reply are
+    noted; a reply whose hospital contradicts what it signed before is none that can be used.
 
     Args:
         grid: Flower's link to the nodes.
         questions: node id -> request.
         message_type: of Flower, ``MessageType.QUERY`` or ``MessageType.TRAIN``.
         deadline: seconds until a node without a reply counts as late.
+        book: of audit heads.
+
+    Raises:
+        StorageError: the disk did not take the heads.
     """
     nodes = list(questions)
+    told = {node: question.model_copy(update={"heads": book.known}) for node, question in questions.items()}
     messages = [
-        Message(to_content(questions[node]), dst_node_id=node, message_type=message_type, ttl=deadline)
+        Message(to_content(told[node]), dst_node_id=node, message_type=message_type, ttl=deadline)
         for node in nodes
     ]
     # Replies are matched by the question they reply to: an error report carries a node id of its own.
@@ -52,7 +64,7 @@ def ask(grid: Grid, questions: Mapping[int, Record], message_type: str, deadline
         for reply in grid.pull_messages(list(waiting)):
             node = waiting.pop(reply.metadata.reply_to_message_id, None)
             if node is not None:
-                answers[node] = _answer(reply)
+                answers[node] = _answer(reply, book)
         if waiting:
             time.sleep(min(pause, max(0.0, end - time.monotonic())))
             pause = min(2 * pause, _SLOWEST_LOOK)
@@ -60,13 +72,19 @@ def ask(grid: Grid, questions: Mapping[int, Record], message_type: str, deadline
     return {node: (answers | late)[node] for node in nodes}
 
 
-def _answer(reply: Message) -> Answer:
+def _answer(reply: Message, book: HeadBook) -> Answer:
     if reply.has_error():
         return Answer(None, f"its node reports error {reply.error.code}")
     try:
         record = from_content(reply.content)
     except Exception as error:  # whatever one node sends, the others' answers must not be lost
         return Answer(None, f"invalid reply: {error}")
+    # Where a relay did not reach its custodian there is no name and no log.
+    if isinstance(record, Reply) and record.site:
+        try:
+            book.note(record.site, record.heads)
+        except MessageError as error:
+            return Answer(None, f"invalid reply: {error}")
     if isinstance(record, RefusalReply):
         text = f"{record.kind} by {record.rule}: {record.reason} (reference {record.reference})"
         return Answer(None, text, site=record.site, refused=record.kind == "refused")

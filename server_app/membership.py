@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from federation.errors import QuorumError
 from federation.messages import DescribeReply, DescribeRequest
 from federation.study import Study
+from server_app.audit_heads import HeadBook
 from server_app.exchange import Answer, ask
 
 
@@ -36,7 +37,7 @@ class Membership:
     absent: Mapping[str, str]
 
 
-def assemble(grid: Grid, study: Study, patience: float, deadline: float) -> Membership:
+def assemble(grid: Grid, study: Study, patience: float, deadline: float, book: HeadBook) -> Membership:
     """Wait until every participant has answered, or ``patience`` seconds have passed.
 
     Raises:
@@ -52,7 +53,7 @@ def assemble(grid: Grid, study: Study, patience: float, deadline: float) -> Memb
             break
         asked |= set(nodes)
         questions = {node: DescribeRequest(study=study) for node in nodes}
-        for node, answer in ask(grid, questions, MessageType.QUERY, deadline).items():
+        for node, answer in ask(grid, questions, MessageType.QUERY, deadline, book).items():
             _enter(node, answer, study, members, absent)
         if set(study.participants) <= {*members, *absent}:
             break

@@ -11,6 +11,7 @@ from federation.errors import MessageError, QuorumError
 from federation.messages import Parameters, TrainReply, TrainRequest
 from federation.models import Layout
 from federation.study import Study
+from server_app.audit_heads import HeadBook
 from server_app.exchange import Answer, ask
 from server_app.membership import Membership
 from server_app.strategy import ServerOptimizer, SiteUpdate
@@ -42,19 +43,28 @@ class Rounds:
         membership: whom to ask.
         layout: of the study's network.
         deadline: seconds a hospital has for one round.
+        book: of the hospitals' audit heads.
 
     Attributes:
         optimizer: what remembers something from one round to the next.
     """
 
     def __init__(
-        self, grid: Grid, study: Study, membership: Membership, layout: Layout, deadline: float
+        self,
+        grid: Grid,
+        study: Study,
+        membership: Membership,
+        layout: Layout,
+        deadline: float,
+        *,
+        book: HeadBook,
     ) -> None:
         self._grid = grid
         self._study = study
         self._membership = membership
         self._mask = layout.mask
         self._deadline = deadline
+        self._book = book
         self.optimizer = ServerOptimizer(study.strategy, grid)
 
     def run(self, round_number: int, start: Parameters) -> RoundResult:
@@ -66,7 +76,7 @@ class Rounds:
         members = self._membership.members
         request = TrainRequest(study=self._study, round=round_number, parameters=start)
         questions = {member.node: request for member in members.values()}
-        answers = ask(self._grid, questions, MessageType.TRAIN, self._deadline)
+        answers = ask(self._grid, questions, MessageType.TRAIN, self._deadline, self._book)
         replies: dict[str, TrainReply] = {}
         absent = dict(self._membership.absent)
         for name, member in members.items():

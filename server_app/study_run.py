@@ -14,6 +14,7 @@ from federation.files import append_line, locked, write_whole
 from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from federation.promise import epsilon_after
+from server_app.audit_heads import HEADS_FILE, HeadBook
 from server_app.averaging import Average, average_of
 from server_app.checkpoint import Checkpoint, go_back
 from server_app.initial_model import initial_model
@@ -102,13 +103,14 @@ class StudyRun:
 
     def _train(self) -> None:
         federation, study = self._run.federation, self._study
-        self._membership = assemble(self._grid, study, federation.patience, federation.deadline)
+        book = HeadBook(Path(self._run.options.heads or self._folder / HEADS_FILE))
+        self._membership = assemble(self._grid, study, federation.patience, federation.deadline, book)
         for listener in self._listeners:
             listener.preparing(study)
         parameters = initial_model(study, Path(self._run.options.models))
         for listener in self._listeners:
             listener.started(study, self._folder, self._membership, parameters)
-        rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline)
+        rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline, book=book)
         average = average_of(study)
         done = 0
         if self._checkpoint is not None:

@@ -1,16 +1,20 @@
 """Hospitals that behave as a test says, on real nodes of a real grid."""
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
+from federation.audit_log import BEFORE_THE_FIRST, AuditHead, sign_head
 from federation.config import RunConfig, compose_run
 from federation.messages import (
     DescribeReply,
@@ -21,6 +25,7 @@ from federation.messages import (
     to_content,
 )
 from federation.models import build_network, layout_of
+from server_app.audit_heads import HeadBook
 from simulation.inline_grid import run_apps
 
 TINY = (
@@ -78,6 +83,18 @@ class Hospital:
         return self.train(TrainReply(site=self.site, round=request.round, steps=steps, parameters=parameters))
 
 
+def head_of(site: str, sequence: int = 0, digest: str = BEFORE_THE_FIRST) -> AuditHead:
+    """A head of a hospital whose key follows from its name."""
+    identity = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(site.encode()).digest())
+    return sign_head(identity, site, sequence, digest)
+
+
+def with_head(reply: Record) -> Record:
+    """``reply`` with the head of an empty audit log, if it names a hospital and has no heads of its own."""
+    site = getattr(reply, "site", "")
+    return reply.model_copy(update={"heads": (head_of(site),)}) if site and not reply.heads else reply
+
+
 def client_app(answers: Mapping[str, Callable[[Message], Outgoing]]) -> ClientApp:
     """One app for all nodes; node number i answers as the i-th of ``answers``."""
     app, each = ClientApp(), list(answers.values())
@@ -87,7 +104,7 @@ def client_app(answers: Mapping[str, Callable[[Message], Outgoing]]) -> ClientAp
     def node(message: Message, context: Any) -> Message:
         answer = each[context.node_config["partition-id"]](message)
         if isinstance(answer, Record):
-            answer = to_content(answer)
+            answer = to_content(with_head(answer))
         return Message(answer, reply_to=message) if isinstance(answer, RecordDict) else answer
 
     return app
@@ -112,6 +129,12 @@ def on_grid() -> OnGrid:
         return results[0]
 
     return run
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> HeadBook:
+    """A book of audit heads in which nothing stands yet."""
+    return HeadBook(tmp_path / "heads" / "audit-heads.jsonl")
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,14 @@ from server_app.exchange import ask
 
 
 @pytest.fixture
-def ask_all(on_grid, study):
+def ask_all(on_grid, study, book):
     """What each node's answer is when all are asked to describe themselves; by number, from 0."""
 
     def ask_them(*nodes, deadline=20.0):
         def do(grid):
             ids = sorted(grid.get_node_ids())
             questions = dict.fromkeys(ids, DescribeRequest(study=study))
-            return list(ask(grid, questions, MessageType.QUERY, deadline).values())
+            return list(ask(grid, questions, MessageType.QUERY, deadline, book).values())
 
         return on_grid(do, *nodes)
 
@@ -69,7 +69,9 @@ def test_each_answer_stands_under_the_node_that_was_asked(ask_all):
     assert [answer.record.site for answer in answers] == ["alder", "birch", "cedar"]
 
 
-def test_an_answer_is_matched_by_its_question_and_not_by_the_node_that_it_says_it_comes_from(on_grid, study):
+def test_an_answer_is_matched_by_its_question_and_not_by_the_node_that_it_says_it_comes_from(
+    on_grid, study, book
+):
     """Flower's own error reports carry node id 1, whichever node they are about."""
 
     def do(grid):
@@ -83,14 +85,14 @@ def test_an_answer_is_matched_by_its_question_and_not_by_the_node_that_it_says_i
 
         grid.pull_messages = pull_with_wrong_nodes
         questions = dict.fromkeys(sorted(grid.get_node_ids()), DescribeRequest(study=study))
-        return list(ask(grid, questions, MessageType.QUERY, 20.0).values())
+        return list(ask(grid, questions, MessageType.QUERY, 20.0, book).values())
 
     alder, birch, cedar = on_grid(do, says("alder"), raises, says("cedar"))
     assert (alder.record.site, cedar.record.site) == ("alder", "cedar")
     assert birch.problem.startswith("its node reports error ")
 
 
-def test_replies_that_nobody_asked_for_and_replies_that_come_twice_are_passed_over(on_grid, study):
+def test_replies_that_nobody_asked_for_and_replies_that_come_twice_are_passed_over(on_grid, study, book):
     def do(grid):
         pull, seen = grid.pull_messages, []
 
@@ -101,7 +103,7 @@ def test_replies_that_nobody_asked_for_and_replies_that_come_twice_are_passed_ov
         first, second = sorted(grid.get_node_ids())
         grid.pull_messages = pull_too_much
         for node in (first, second):
-            answers = ask(grid, {node: DescribeRequest(study=study)}, MessageType.QUERY, 20.0)
+            answers = ask(grid, {node: DescribeRequest(study=study)}, MessageType.QUERY, 20.0, book)
             assert list(answers) == [node]
         return answers[second]
 
@@ -186,5 +188,5 @@ def test_an_app_that_returns_no_message_at_all_is_an_error_of_its_node(ask_all, 
     assert good.record.site == "birch"
 
 
-def test_nobody_asked_is_nobody_waited_for(on_grid):
-    assert on_grid(lambda grid: ask(grid, {}, MessageType.QUERY, 60), says("alder")) == {}
+def test_nobody_asked_is_nobody_waited_for(on_grid, book):
+    assert on_grid(lambda grid: ask(grid, {}, MessageType.QUERY, 60, book), says("alder")) == {}

@@ -8,11 +8,11 @@ from server_app.membership import assemble
 
 
 @pytest.fixture
-def assembled(on_grid, study):
+def assembled(on_grid, study, book):
     """The membership of the study over some hospitals."""
 
     def assemble_them(*hospitals, patience=0.2, deadline=20.0, chosen=study):
-        return on_grid(lambda grid: assemble(grid, chosen, patience, deadline), *hospitals)
+        return on_grid(lambda grid: assemble(grid, chosen, patience, deadline, book), *hospitals)
 
     return assemble_them
 
@@ -85,14 +85,14 @@ def test_who_does_not_come_is_waited_for_as_long_as_patience_lasts(assembled, fo
     assert membership.absent == {"dogwood": "did not come within 0.3 s"}
 
 
-def test_a_hospital_that_comes_while_another_hangs_is_still_asked(on_grid, four, study):
+def test_a_hospital_that_comes_while_another_hangs_is_still_asked(on_grid, four, study, book):
     *three, dogwood = four(alder={"describe": lambda reply: time.sleep(20)})
 
     def do(grid):
         nodes, everybody = sorted(grid.get_node_ids()), grid.get_node_ids
         looks = iter([nodes[:3]])
         grid.get_node_ids = lambda: next(looks, None) or everybody()
-        return assemble(grid, study, patience=0.2, deadline=0.5)
+        return assemble(grid, study, patience=0.2, deadline=0.5, book=book)
 
     membership = on_grid(do, *three, dogwood)
     assert tuple(membership.members) == ("birch", "cedar", "dogwood")

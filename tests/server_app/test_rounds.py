@@ -70,7 +70,7 @@ def start(layout):
 
 
 @pytest.fixture
-def play(on_grid, study, layout, start):
+def play(on_grid, study, layout, start, book):
     """The result of round 1 with these hospitals, all of them members."""
 
     def one_round(*hospitals, without=(), deadline=20.0, chosen=study, absent=None):
@@ -81,7 +81,9 @@ def play(on_grid, study, layout, start):
                 for node, hospital in zip(nodes, hospitals, strict=True)
                 if hospital.site not in without
             }
-            return Rounds(grid, chosen, Membership(members, absent or {}), layout, deadline).run(1, start)
+            return Rounds(grid, chosen, Membership(members, absent or {}), layout, deadline, book=book).run(
+                1, start
+            )
 
         return on_grid(do, *hospitals)
 
