@@ -1,4 +1,4 @@
-"""``wardround-coordinator``: what whoever runs studies does with their models; wiring only."""
+"""``wardround-coordinator``: what whoever runs studies does with what they leave; wiring only."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ _RUNS = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """Models that studies have made, and what they say of images.
+    """Models that studies have made, what they say of images, and hospitals' audit logs.
 
     VERSION is a model's version or its beginning, or "latest" for what the last run released.
     """
@@ -97,6 +97,33 @@ def predict(version: str, images_folder: Path, to: Path, runs: Path) -> None:
         click.echo(f"left out {file}: {reason}", err=True)
     click.echo(to)
     if predictions.unreadable:
+        sys.exit(1)
+
+
+@commands.group()
+def audit() -> None:
+    """Whether hospitals' audit logs are still what they signed."""
+
+
+@audit.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--log", "exported", multiple=True, metavar="SITE=FOLDER", help="An exported log; repeatable.")
+@click.option(
+    "--heads",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The coordinator's book of audit heads, if the run was told another than its folder's.",
+)
+def verify(run_folder: Path, exported: tuple[str, ...], heads: Path | None) -> None:
+    """Hold audit logs against the heads that the coordinator and other hospitals keep of them.
+
+    Without --log, those below RUN/sites, as a simulation leaves them. The exit code is 1 if any is not what
+    its hospital signed.
+    """
+    from server_app.audit_logs import verdict_table, verify_run  # noqa: PLC0415
+
+    verdicts = verify_run(run_folder, exported, heads)
+    print_table(verdict_table(verdicts))
+    if any(verdict.problem for verdict in verdicts):
         sys.exit(1)
 
 
