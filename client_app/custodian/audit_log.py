@@ -64,6 +64,11 @@ class AuditLog:
         return self._head
 
     @property
+    def mark(self) -> tuple[int, str]:
+        """Sequence and hash of the last entry, unsigned."""
+        return self.head.sequence, self.head.hash
+
+    @property
     def latest(self) -> datetime | None:
         """The latest time that any entry tells, by the hospital's clock then; None for an empty log."""
         self._up_to_date()

@@ -158,8 +158,8 @@ class Custodian:
             released = require_releasable(reply, request, terms)
             if charge.released is None:
                 sha256 = hashlib.sha256(answer.update.tobytes()).hexdigest()
-                budget.release(charge.number, sha256)
                 self._note("released", request, {"charge": charge.number, "sha256": sha256})
+                budget.release(charge.number, sha256, self.audit.mark)
                 if request.round >= study.rounds:
                     budget.end(study.id, "train")
         return released
@@ -179,7 +179,7 @@ class Custodian:
             round_number=request.round,
             asked=asked,
             cost=training_cost(study, study.training.steps),
-            log=(self.audit.head.sequence, self.audit.head.hash),
+            log=self.audit.mark,
         )
         if not again:
             facts: dict[str, Fact] = {"charge": charge.number, "steps": charge.steps, "model": asked}

@@ -36,7 +36,7 @@ class Witness:
         self._reconcile(ledger)
 
     def _reconcile(self, ledger: Ledger) -> None:
-        told = 0
+        told = 0  # the last charge that the log tells of
         for entry in self._audit.entries():
             told = max(told, int(entry.facts.get("charge", 0)))
             if entry.event == "heads":

@@ -37,7 +37,7 @@ class Charge:
         round: of the study.
         asked: SHA-256 of what the round was asked with.
         cost: of this round.
-        log: where the audit log ended when it was made.
+        log: where the audit log ended when it was made, or released.
         reserved: when, UTC.
         released: when its result left; None if it never has.
         steps: charged in this study and part so far, this round among them.
@@ -144,12 +144,16 @@ class Budget:
             )
             return _charges(rows, study)[-1]
 
-    def release(self, number: int, sha256: str) -> None:
-        """Note that what charge ``number`` paid for may now leave; ``sha256`` is of its bytes."""
+    def release(self, number: int, sha256: str, log: Mark) -> None:
+        """Note that what charge ``number`` paid for may now leave; the audit log, which ends there, says so.
+
+        ``sha256`` is of its bytes.
+        """
         with self._database.writing() as rows:
             rows.execute(
-                "UPDATE spends SET released = ?, sha256 = ? WHERE number = ? AND released IS NULL",
-                (_now(), sha256, number),
+                "UPDATE spends SET released = ?, sha256 = ?, log_sequence = ?, log_hash = ? "
+                "WHERE number = ? AND released IS NULL",
+                (_now(), sha256, *log, number),
             )
 
     def end(self, study: str, part: Part | None = None) -> None:

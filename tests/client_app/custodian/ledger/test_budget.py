@@ -115,11 +115,12 @@ class TestCharges:
     def test_a_release_is_noted_once(self, start, charge, studies, ledger):
         start(studies[0], {ANNA})
         number = charge(studies[0]).number
-        ledger.budget.release(number, "c" * 64)
+        ledger.budget.release(number, "c" * 64, (7, "e" * 64))
         noted = ledger.budget.charges()
-        ledger.budget.release(number, "d" * 64)
+        ledger.budget.release(number, "d" * 64, (8, "f" * 64))
         assert ledger.budget.charges() == noted
         assert noted[0].released is not None
+        assert noted[0].log == (7, "e" * 64)
 
     def test_who_withdraws_pays_for_the_rounds_before(self, start, charge, studies, ledger, cost):
         start(studies[0], {ANNA, BEN}, cost(10))
