@@ -165,6 +165,8 @@ class AuditLog:
 
     def _read_on(self) -> None:
         """Read from where reading ended, under the lock, so that a broken line has no writer any more."""
+        if not self._hashes:
+            self._require_all_files()
         while True:
             path, following = (
                 audit_file(self._folder, self._number),
@@ -180,6 +182,14 @@ class AuditLog:
             if not following.exists():
                 return
             self._number, self._offset = self._number + 1, 0
+
+    def _require_all_files(self) -> None:
+        """Before the first is read: a gap would otherwise be taken for the end."""
+        for number, path in enumerate(sorted(self._folder.glob("[0-9]*.jsonl")), 1):
+            if path != audit_file(self._folder, number):
+                raise AuditError(
+                    f"{audit_file(self._folder, number)} is missing before {path.name}; restore it"
+                )
 
     def _read_file(self, path: Path) -> None:
         with path.open("rb") as file:
