@@ -131,6 +131,12 @@ def on_grid() -> OnGrid:
     return run
 
 
+@pytest.fixture(scope="session")
+def head() -> Callable[..., AuditHead]:
+    """``head("alder", 3, digest)``: signed with a key that follows from the name."""
+    return head_of
+
+
 @pytest.fixture
 def book(tmp_path: Path) -> HeadBook:
     """A book of audit heads in which nothing stands yet."""

@@ -90,6 +90,8 @@ def test_a_run_leaves_its_whole_record_and_nothing_else(done):
     models = [f"{name}.{kind}" for name in ("final", "round-001", "round-002", "round-003") for kind in KINDS]
     assert sorted(file.name for file in (folder / "models").iterdir()) == models
     assert sorted(file.name for file in folder.iterdir()) == [
+        "audit-heads.jsonl",
+        "audit-heads.lock",
         "checkpoint.safetensors",
         "lock",
         "metrics.jsonl",

@@ -82,6 +82,8 @@ def test_beside_the_model_stands_what_the_lesions_area_alone_does(nodules):
 def test_a_run_leaves_these_files(nodules):
     files = {str(file.relative_to(nodules.folder)) for file in files_of(nodules.folder)}
     assert {file for file in files if not file.startswith("sites/")} == {
+        "audit-heads.jsonl",
+        "audit-heads.lock",
         "checkpoint.safetensors",
         "lock",
         "run.json",
