@@ -1,7 +1,59 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the table of attacks at their end.
+
+A test marked ``attack(what, held_by)`` tries something that an attacker would. A test marked
+``mutant(what, how)`` passes where a weakened variant lets that very attack through, so that the first is
+known to notice. Both travel with their report, since of several workers only reports reach the process that
+prints.
+"""
 
 import signal
+from collections import Counter, defaultdict
+
+ATTACK, MUTANT = "attack", "mutant"
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and every process that they start, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_itemcollected(item):
+    for name, detail in ((ATTACK, "held_by"), (MUTANT, "how")):
+        for mark in item.iter_markers(name):
+            what, said = (*mark.args, *(mark.kwargs[key] for key in (detail,) if key in mark.kwargs))
+            item.user_properties.append((name, [what, said]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """An attack is held if all of its tests passed; a mutant counts once, however many tests it has."""
+    outcomes, held_by, mutants = defaultdict(Counter), {}, defaultdict(set)
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        # Of setup and teardown only a failure says something.
+        if getattr(report, "when", None) == "call" or getattr(report, "outcome", "passed") != "passed":
+            for name, value in getattr(report, "user_properties", ()):
+                if name == ATTACK:
+                    held_by[value[0]] = value[1]
+                    outcomes[value[0]][report.outcome] += 1
+                elif name == MUTANT and report.outcome == "passed":
+                    mutants[value[0]].add(value[1])
+    if held_by:
+        rows = [
+            (what, held_by[what], said(outcomes[what]), str(len(mutants[what]))) for what in sorted(held_by)
+        ]
+        terminalreporter.section("attacks")
+        for line in table([("attack", "held by", "result", "mutants let through"), *rows]):
+            terminalreporter.write_line(line)
+
+
+def said(outcomes):
+    if outcomes["failed"]:
+        return f"BROKEN in {outcomes['failed']} of {outcomes.total()}"
+    if outcomes["skipped"]:
+        return f"not tried in {outcomes['skipped']} of {outcomes.total()}"
+    return f"held ({outcomes.total()})"
+
+
+def table(rows):
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

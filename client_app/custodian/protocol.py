@@ -1,7 +1,7 @@
 """HTTP/1.1 as strangers may speak it to a custodian: little before a request, and one a connection."""
 
 import asyncio
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,17 +16,19 @@ class GuardedProtocol(H11Protocol):
     Attributes:
         most_connections: on one socket at once; more are closed, so that files are left for the ledger.
         head_seconds: until the head of a request has come.
+        answer_seconds: until an answer has been taken; unread answers would fill the memory.
     """
 
     most_connections: ClassVar[int] = 64
     head_seconds: ClassVar[float] = 10.0
+    answer_seconds: ClassVar[float] = 120.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or close it at once where there are too many."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, transport))
         self._patience = self.loop.call_later(self.head_seconds, self._without_request)
         if len(self.connections) > self.most_connections:
-            transport.abort()
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -45,6 +47,12 @@ class GuardedProtocol(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Give the client a while to take the answer."""
+        super().on_response_complete()
+        self._patience.cancel()
+        self._patience = self.loop.call_later(self.answer_seconds, self.transport.abort)
 
     def _without_request(self) -> None:
         if self.cycle is None:

@@ -58,21 +58,22 @@ async def _until_signal(apps: Mapping[Path, FastAPI]) -> None:
 
 async def serve_until(stopping: asyncio.Event, apps: Mapping[Path, FastAPI]) -> None:
     """Serve each app, made by ``web.bare_app``, on its socket until ``stopping``; see ``serve``."""
+    servers = [_Server(_settings(app)) for app in apps.values()]
+    # The paths go at once, and a successor can have them, while the last requests are still answered.
     with ExitStack() as stack:
-        sockets = [stack.enter_context(bound(path)) for path in apps]
-        servers = [_Server(_settings(app)) for app in apps.values()]
+        listeners = [stack.enter_context(bound(path)) for path in apps]
         running = [
-            asyncio.create_task(server.serve(sockets=[listener]))
-            for server, listener in zip(servers, sockets, strict=True)
+            asyncio.create_task(server.serve(sockets=[listener.dup()]))
+            for server, listener in zip(servers, listeners, strict=True)
         ]
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        for server, app in zip(servers, apps.values(), strict=True):
-            turns_of(app).close()
-            server.should_exit = True
-        await _drained(servers)
-        await asyncio.gather(*running)
+    for server, app in zip(servers, apps.values(), strict=True):
+        turns_of(app).close()
+        server.should_exit = True
+    await _drained(servers)
+    await asyncio.gather(*running)
 
 
 def _settings(app: FastAPI) -> uvicorn.Config:
@@ -127,10 +128,11 @@ def bound(path: Path) -> Iterator[socket.socket]:
     try:
         yield listener
     finally:
-        listener.close()
+        # While the socket is open, no successor's file can be given its number.
         with suppress(FileNotFoundError):
             if path.stat().st_ino == ours:
                 path.unlink()
+        listener.close()
 
 
 def _make_folder(folder: Path) -> None:

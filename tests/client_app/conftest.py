@@ -1,7 +1,11 @@
 """A toy task, studies of it, and hospitals that hold it."""
 
+import asyncio
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +14,13 @@ import pytest
 
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
+from client_app.custodian.server import serve_until
+from client_app.custodian.service import relay_app
+from client_app.custodian.web import Limits
 from client_app.site import SiteConfig
 from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
-from federation.messages import Parameters
+from federation.messages import Parameters, Reply, Request
 from federation.models import build_network, get_parameters
 from federation.schema import validated
 from federation.study import Study
@@ -159,3 +166,52 @@ def another_model(start_of: Callable[[Study], Parameters]) -> Callable[[Study, i
         return start + np.random.default_rng(seed).normal(scale=0.1, size=start.shape).astype(np.float32)
 
     return make
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on the socket at ``path``."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+@contextmanager
+def _served(path: Path, handle: Callable[[Request], Reply], limits: Limits) -> Iterator[None]:
+    """uvicorn on a real socket, in a thread of its own."""
+    loop, stopping = asyncio.new_event_loop(), asyncio.Event()
+    serving = serve_until(stopping, {path: relay_app(handle, limits)})
+    thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
+    thread.start()
+    try:
+        while thread.is_alive() and not answers(path):
+            threading.Event().wait(0.01)
+        yield
+    finally:
+        loop.call_soon_threadsafe(stopping.set)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def serve_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """As ``serve_relay``, until the module's tests are done."""
+    with ExitStack() as stack:
+
+        def start(handle: Callable[[Request], Reply], **limits: Any) -> Path:
+            path = tmp_path_factory.mktemp("socket") / "relay.sock"
+            stack.enter_context(_served(path, handle, Limits(**limits)))
+            return path
+
+        yield start
+
+
+@pytest.fixture
+def serve_relay(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Serve ``relay_app`` of a handle, with some ``Limits``, on a socket whose path comes back."""
+    with ExitStack() as stack:
+
+        def start(handle: Callable[[Request], Reply], **limits: Any) -> Path:
+            path = tmp_path / f"{len(list(tmp_path.glob('*.sock')))}.sock"
+            stack.enter_context(_served(path, handle, Limits(**limits)))
+            return path
+
+        yield start
