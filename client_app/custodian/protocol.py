@@ -47,10 +47,14 @@ class GuardedProtocol(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+        self._wait_for_the_client()
 
     def on_response_complete(self) -> None:
         """Give the client a while to take the answer."""
         super().on_response_complete()
+        self._wait_for_the_client()
+
+    def _wait_for_the_client(self) -> None:
         self._patience.cancel()
         self._patience = self.loop.call_later(self.answer_seconds, self.transport.abort)
 

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, TypeVar, cast
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
-from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.exceptions import HTTPException
 
 from client_app.wire import to_bytes
 from federation.errors import MessageError, RefusedError, WardroundError
@@ -41,7 +41,7 @@ class Limits(Frozen):
     Attributes:
         most_bytes: of a body; ``1 + waiting`` bodies may be held at once.
         body_seconds: until the whole body has come.
-        seconds: from there to the answer, time in the queue included.
+        seconds: from there to the answer, time in the queue included, so that nobody waits longer than this.
         waiting: requests that may wait while one is answered.
     """
 
@@ -112,7 +112,7 @@ def bare_app(limits: Limits) -> FastAPI:
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.turns = Turns(limits)
-    for kind in (AnyHTTPException, HTTPException, RequestValidationError, Exception):
+    for kind in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _refuse)
     return app
 
@@ -168,7 +168,7 @@ def _rule(error: Exception) -> tuple[str, str]:
     match error:
         case RefusedError():
             return error.rule, str(error)
-        case AnyHTTPException():
+        case HTTPException():
             return "not-found", "there is nothing at this path, or not by this method"
         case RequestValidationError():
             return MessageError.__name__, _IN_THE_LOG
