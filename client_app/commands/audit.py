@@ -1,0 +1,49 @@
+"""``wardround-site audit``: whether what was promised is kept."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from federation.command_line import print_table
+from federation.errors import ConfigError
+
+
+@click.group()
+def audit() -> None:
+    """Whether what was promised is kept."""
+
+
+@audit.command()
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of a finished simulation: attack the model that it released.",
+)
+@click.option(
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where privacy-audit.html and .json go, and replace what is there; by default the run's folder.",
+)
+def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path | None) -> None:
+    """Try a study's protection on synthetic patients, and attack what it releases.
+
+    OVERRIDES are those of a run, e.g. study=chest_xray privacy.epsilon=1. With --run they may only say how
+    the run is read, not make another study of it. The exit code is 1 if the protection fails its rehearsal.
+    """
+    # Torch and MONAI take seconds to load, so help is there at once.
+    from client_app.audit.page import write_audit  # noqa: PLC0415
+    from client_app.audit.privacy_audit import audit_privacy  # noqa: PLC0415
+    from client_app.audit.table import audit_table  # noqa: PLC0415
+
+    folder = to or run_folder
+    if folder is None:
+        raise ConfigError("there is no run whose folder the page could go to; give --to DIR")
+    audited = audit_privacy(overrides, run_folder)
+    page = write_audit(audited, folder)
+    print_table(audit_table(audited.record))
+    click.echo(page)
+    if audited.record.rehearsal is not None and not audited.record.rehearsal.passed:
+        sys.exit(1)
