@@ -55,9 +55,9 @@ class Approvals:
         """
         if self._ledger.studies.ask(study):
             self._log.append("inbox", "coordinator", study=study.id)
-            if self._by_configuration:
-                self.approve(study.id, Agreement(by="configuration", until=date.max))
         proposal = self._ledger.studies.find(study.id)
+        if self._by_configuration and proposal is not None and proposal.state == "waiting":
+            proposal = self.approve(study.id, Agreement(by="configuration", until=date.max))
         if proposal is None or proposal.state == "waiting":
             raise RefusedError(
                 "not-approved", f"study {study.id[:12]} waits for this hospital's approval; run it again then"
@@ -80,8 +80,10 @@ class Approvals:
         Raises:
             ConfigError: there is no such study, it was revoked, or the agreement makes no sense.
         """
-        study = self._ledger.studies.named(study_id).study
-        cap = agreement.epsilon_cap
+        proposal = self._ledger.studies.named(study_id)
+        study, cap = proposal.study, agreement.epsilon_cap
+        if proposal.state == "revoked":
+            raise ConfigError(f"study {study.id[:12]} was revoked for good; propose another")
         if cap is not None and study.privacy.epsilon is None:
             raise ConfigError(
                 f"study {study.id[:12]} promises no privacy, so an ε cap of {cap:g} cannot hold"
@@ -95,11 +97,12 @@ class Approvals:
             epsilon_cap=study.privacy.epsilon if cap is None else cap,
             release=installed_release(study.task.package),
         )
-        self._ledger.studies.approve(study.id, approval)
         facts: dict[str, Fact] = {"until": str(approval.until), "release": approval.release}
         if approval.epsilon_cap is not None:
             facts["epsilon_cap"] = approval.epsilon_cap
+        # Logged first, so that nothing is ever approved of which the log does not tell.
         self._log.append("approved", agreement.by, study=study.id, facts=facts)
+        self._ledger.studies.approve(study.id, approval)
         return self._ledger.studies.named(study.id)
 
     def revoke(self, study_id: str, by: str) -> Proposal:

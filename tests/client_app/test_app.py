@@ -70,8 +70,12 @@ def study(overrides):
 
 def test_a_question_reaches_the_hospitals_custodian_and_its_answer_comes_back(ask, study):
     reply = ask(to_content(DescribeRequest(study=study)), MessageType.QUERY)
+    assert [head.site for head in reply.heads] == ["alder"]
     assert reply == DescribeReply(
-        site="alder", declared_patients=20, description="part 0 of 4 (size taken from the data)"
+        site="alder",
+        declared_patients=20,
+        description="part 0 of 4 (size taken from the data)",
+        heads=reply.heads,
     )
 
 

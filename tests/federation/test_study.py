@@ -35,7 +35,7 @@ OTHER = {
     ("quorum",): 2,
 }
 # Leaves whose only other value changes what else must be given.
-BOUND = {("privacy", "mode"), ("strategy", "proximal")}
+BOUND = {("privacy", "mode"), ("strategy", "proximal"), ("aggregation",)}
 
 
 @cache

@@ -140,7 +140,7 @@ def test_without_a_seed_the_noise_differs_and_the_record_has_the_same_format(rea
 def test_the_record_says_where_the_noise_came_from(real, nodules):
     assert real.summary["privacy"]["secret"] == "operating system"  # noqa: S105
     assert real.summary["seed"] is None
-    assert (real.folder / "sites" / "alder" / "secret").stat().st_mode & 0o777 == 0o600
+    assert (real.folder / "sites" / "alder" / "keys" / "noise").stat().st_mode & 0o777 == 0o600
     assert "it protects nobody" not in (real.folder / "model_card.md").read_text()
     assert nodules.summary["privacy"]["secret"] == "simulation seed"  # noqa: S105
     assert nodules.summary["seed"] == 5
@@ -372,9 +372,9 @@ def test_a_damaged_cache_is_named_and_rendered_again_to_the_same_models(
 
 
 def test_a_full_disk_at_a_checkpoint_fails_the_run_and_leaves_nothing_half_written(start):
-    """A real fault: no file may grow past 100 KiB, and a checkpoint of this network is larger."""
-    limited = ("bash", "-c", 'ulimit -f 100; exec "$@"', "limited")
-    process, folder = start("model.arguments.channels=[64,128]", prefix=limited)
+    """A real fault: no file may grow past 1 MiB. A model of this network is larger; what hospitals keep is not."""
+    limited = ("bash", "-c", 'ulimit -f 1024; exec "$@"', "limited")
+    process, folder = start("model.arguments.channels=[128,256]", "model.trainable=head", prefix=limited)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err == (

@@ -221,7 +221,7 @@ class TestGate:
     ):
         opened = []
         monkeypatch.setattr(local_round, "add_noise", noise_of(0.5))
-        monkeypatch.setattr("client_app.custodian.custodian.load_cohort", opened.append)
+        monkeypatch.setattr("client_app.custodian.opening.load_cohort", opened.append)
         train = TrainRequest(study=study, round=1, parameters=start_of(study))
         for request in (DescribeRequest(study=study), train):
             reply = make_custodian().handle(request)
@@ -245,10 +245,11 @@ class TestGate:
         with pytest.raises(PrivacyError, match="rehearsal failed: canaries"):
             require_rehearsal(study, network, secret(1), ENGINE)
 
-    def test_all_sites_of_a_machine_share_one(self, rehearsals, make_custodian, study, start_of):
+    def test_all_sites_of_a_machine_share_one(self, rehearsals, make_custodian, study, start_of, tmp_path):
+        request = TrainRequest(study=study, round=1, parameters=start_of(study))
         for number in range(3):
-            request = TrainRequest(study=study, round=number + 1, parameters=start_of(study))
-            assert isinstance(make_custodian(secret(number)).handle(request), TrainReply)
+            custodian = make_custodian(secret(number), tmp_path / str(number))
+            assert isinstance(custodian.handle(request), TrainReply)
         assert len(rehearsals) == 1
 
     def test_what_it_does_not_follow_from_needs_no_other(self, rehearsals, make_study, network):

@@ -45,11 +45,11 @@ class TestAppend:
         assert (entry.study, entry.round, entry.facts) == ("a", 3, {"ε": 1.5})
         assert before <= entry.time <= datetime.now(UTC)
         assert list(opened().entries()) == [entry]
-        assert opened().last_time == log.last_time == entry.time
+        assert opened().latest == log.latest == entry.time
 
     def test_an_empty_log_has_a_head_too(self, opened):
         log = opened()
-        assert (log.head.sequence, log.head.hash, log.last_time) == (0, BEFORE_THE_FIRST, None)
+        assert (log.head.sequence, log.head.hash, log.latest) == (0, BEFORE_THE_FIRST, None)
         assert log.head.genuine
         assert log.holds(log.head)
         assert list(log.entries()) == []
