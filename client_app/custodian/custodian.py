@@ -9,6 +9,7 @@ then train, then may the result leave, and only then release it. One request at 
 import hashlib
 import logging
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -23,7 +24,7 @@ from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.cost import training_cost
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.custodian.opening import Opened, Takers, open_study
-from client_app.custodian.policy import Facts, decide
+from client_app.custodian.policy import Decision, Facts, decide
 from client_app.custodian.release import REASON_STAYS, Terms, require_releasable
 from client_app.custodian.witness import Witness
 from client_app.site import SiteConfig
@@ -57,13 +58,14 @@ class Custodian:
         AuditError: the audit log is not whole, or older than the ledger.
 
     Attributes:
+        config: the hospital's own settings.
         ledger: who spent what.
         audit: what has happened here.
         approvals: what the hospital's people have agreed to.
     """
 
     def __init__(self, config: SiteConfig, folder: Path, keys: SiteKeys) -> None:
-        self._config = config
+        self.config = config
         self._folder = folder
         self._keys = keys
         self.ledger = Ledger(folder / "ledger.sqlite", keys.owner)
@@ -96,6 +98,32 @@ class Custodian:
                 reply = self._refusal(request, "failed", f"unexpected-{type(error).__name__}", REASON_STAYS)
             return reply.model_copy(update={"heads": self._witness.heads})
 
+    def judge(self, study: Study, takers: Takers | None = None) -> Decision:
+        """What the policy says now; without the patients, only about the study."""
+        facts = Facts(
+            site=self.config.name,
+            now=self._witness.now(),
+            patients=None if takers is None else takers.learning.patient_count,
+            classes=None if takers is None else takers.classes,
+            declared=None if takers is None else takers.declared,
+        )
+        return decide(self.config.policy, study, facts)
+
+    def withdraw(self, patients: Collection[str], by: str) -> tuple[int, int]:
+        """Leave patients out of every round that is not charged yet; it waits for no round under way.
+
+        Args:
+            patients: as the hospital's data name them, known here or not.
+            by: who says so.
+
+        Returns:
+            How many had not withdrawn before, and how many of all of them were ever in a study here.
+        """
+        pseudonyms = {self._keys.pseudonym(patient) for patient in patients}
+        count = self.ledger.consent.withdraw(pseudonyms)
+        self.audit.append("withdrawn", by, facts={"patients": count})
+        return count, len(pseudonyms.intersection(self.ledger.budget.histories()))
+
     def _answer(self, request: Request) -> Reply:
         self._witness.require(request)
         opened = self._open(request.study)
@@ -113,30 +141,22 @@ class Custodian:
         if opened is None or opened.study.id != study.id or opened.withdrawn != self.ledger.consent.withdrawn:
             self._opened = None
             self._opened = opened = open_study(
-                study, self._config, self._keys, self.ledger, lambda takers: self._check(study, takers)
+                study, self.config, self._keys, self.ledger, lambda takers: self._check(study, takers)
             )
         self._check(study, opened.takers)
         return opened
 
     def _check(self, study: Study, takers: Takers | None = None) -> None:
-        """Ask the policy; without the patients, only about the study."""
-        facts = Facts(
-            site=self._config.name,
-            now=self._witness.now(),
-            patients=None if takers is None else takers.learning.patient_count,
-            classes=None if takers is None else takers.classes,
-            declared=None if takers is None else takers.declared,
-        )
-        decision = decide(self._config.policy, study, facts)
+        decision = self.judge(study, takers)
         if not decision.allowed:
             raise RefusedError(decision.rule, decision.reason)
 
     def _describe(self, opened: Opened, request: DescribeRequest) -> Reply:
         takers = opened.takers
         reply = DescribeReply(
-            site=self._config.name, declared_patients=takers.declared, description=takers.description
+            site=self.config.name, declared_patients=takers.declared, description=takers.description
         )
-        terms = Terms(self._config.name, description=takers.description, declared_patients=takers.declared)
+        terms = Terms(self.config.name, description=takers.description, declared_patients=takers.declared)
         return require_releasable(reply, request, terms)
 
     def _train(self, opened: Opened, request: TrainRequest) -> Reply:
@@ -145,6 +165,8 @@ class Custodian:
         answers = Answers(self._folder, study.id)
         with answers.alone():
             charge = self._charge(study, request)
+            # Whoever withdrew before the charge is not in it, so must not be trained on.
+            opened = self._open(study)
             answer = answers.last
             if answer is None or answer.round != request.round:
                 if charge.released is not None:  # computed anew it would differ, under the same noise
@@ -152,9 +174,9 @@ class Custodian:
                 answer = self._answer_to(opened, request, answer)
                 answers.remember(answer)
             reply = TrainReply(
-                site=self._config.name, round=request.round, steps=charge.steps, parameters=answer.update
+                site=self.config.name, round=request.round, steps=charge.steps, parameters=answer.update
             )
-            terms = Terms(self._config.name, trainable=opened.training.trainable, steps=charge.steps)
+            terms = Terms(self.config.name, trainable=opened.training.trainable, steps=charge.steps)
             released = require_releasable(reply, request, terms)
             if charge.released is None:
                 sha256 = hashlib.sha256(answer.update.tobytes()).hexdigest()
@@ -202,13 +224,13 @@ class Custodian:
         self, request: Request, kind: Literal["refused", "failed"], rule: str, reason: str
     ) -> RefusalReply:
         reference = uuid.uuid4().hex[:12]
-        log.warning("%s: %s by %s, reference %s", self._config.name, kind, rule, reference, exc_info=True)
-        reply = RefusalReply(site=self._config.name, kind=kind, rule=rule, reason=reason, reference=reference)
-        require_releasable(reply, request, Terms(self._config.name))
+        log.warning("%s: %s by %s, reference %s", self.config.name, kind, rule, reference, exc_info=True)
+        reply = RefusalReply(site=self.config.name, kind=kind, rule=rule, reason=reason, reference=reference)
+        require_releasable(reply, request, Terms(self.config.name))
         try:
             self._note(kind, request, {"reference": reference}, rule=rule)
         except WardroundError:  # a disk that is full must not hide why
-            log.warning("%s: the audit log could not be extended", self._config.name, exc_info=True)
+            log.warning("%s: the audit log could not be extended", self.config.name, exc_info=True)
         return reply
 
     def _note(
