@@ -59,14 +59,16 @@ class AuditLog:
     def head(self) -> AuditHead:
         """How far the log goes, signed."""
         self._up_to_date()
-        if self._head.sequence != len(self._hashes):
-            self._head = sign_head(self._identity, self._site, len(self._hashes), self._hashes[-1])
-        return self._head
+        head, count = self._head, len(self._hashes)  # another thread may append from here on
+        if head.sequence != count:
+            self._head = head = sign_head(self._identity, self._site, count, self._hashes[count - 1])
+        return head
 
     @property
     def mark(self) -> tuple[int, str]:
         """Sequence and hash of the last entry, unsigned."""
-        return self.head.sequence, self.head.hash
+        head = self.head
+        return head.sequence, head.hash
 
     @property
     def latest(self) -> datetime | None:

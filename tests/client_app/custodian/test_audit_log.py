@@ -98,6 +98,30 @@ class TestHead:
         assert log.head.sequence == before.sequence + 1
 
 
+class Busy(AuditLog):
+    """Another thread writes after each look at its head."""
+
+    @property
+    def head(self):
+        head = super().head
+        self.append("asked", "coordinator")
+        return head
+
+
+class TwoLooks(Busy):
+    """Mutant: takes the sequence from one head and the hash from the next."""
+
+    @property
+    def mark(self):
+        return self.head.sequence, self.head.hash
+
+
+@pytest.mark.parametrize(("kind", "whole"), [(Busy, True), (TwoLooks, False)])
+def test_a_mark_is_of_one_entry_while_another_thread_appends(kind, whole, folder):
+    log = filled(kind(folder, "alder", IDENTITY))
+    assert log.has(*log.mark) == whole
+
+
 class TestBrokenLogs:
     @pytest.mark.parametrize("broken", [b"{", b'{"sequence":6}', b"\xff\x00"])
     def test_a_line_that_a_power_cut_broke_off_gives_way_to_an_entry_that_says_so(
