@@ -20,7 +20,7 @@ from client_app.training.stream import SECRET_BYTES
 from federation.errors import DataError
 from federation.files import sync_folder
 
-_FILES = ("noise", "pseudonyms", "identity")
+KEY_FILES = ("noise", "pseudonyms", "identity")
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,9 +59,18 @@ class SiteKeys:
         Raises:
             DataError: a file is there and is no key, or others may read it.
         """
-        folder = site_folder / "keys"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        noise, pseudonyms, identity = (_kept(folder / name) for name in _FILES)
+        (site_folder / "keys").mkdir(mode=0o700, parents=True, exist_ok=True)
+        noise, pseudonyms, identity = (_kept(key_file(site_folder, name)) for name in KEY_FILES)
+        return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
+
+    @classmethod
+    def found_in(cls, site_folder: Path) -> "SiteKeys":
+        """The site's keys as they lie there; none is made.
+
+        Raises:
+            DataError: a file is missing or is no key, or others may read it.
+        """
+        noise, pseudonyms, identity = (_read(key_file(site_folder, name)) for name in KEY_FILES)
         return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
 
     @property
@@ -72,6 +81,11 @@ class SiteKeys:
     def pseudonym(self, patient: str) -> str:
         """How the ledger knows a patient: HMAC-SHA-256 of what the hospital calls them, 64 hex digits."""
         return hmac.new(self.pseudonyms, patient.encode(), hashlib.sha256).hexdigest()
+
+
+def key_file(site_folder: Path, name: str) -> Path:
+    """Where the key of that name lies."""
+    return site_folder / "keys" / name
 
 
 def _kept(path: Path) -> bytes:
@@ -89,7 +103,10 @@ def _kept(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    secret = path.read_bytes()
+    try:
+        secret = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
     if len(secret) != SECRET_BYTES:
         raise DataError(f"{path} holds {len(secret)} bytes, not {SECRET_BYTES}; restore it")
     mode = stat.S_IMODE(path.stat().st_mode)

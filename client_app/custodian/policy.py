@@ -237,8 +237,7 @@ def _about_the_cohort(
     )
     yield Rule(
         "declared-size-off",
-        # The least that is ever declared without a setting is one step of ten, whatever the count.
-        not patients / _MOST_OFF <= declared <= max(10, _MOST_OFF * patients),
+        not size_fits(patients, declared),
         f"the hospital's declared_patients is off by more than a factor of {_MOST_OFF}; whoever runs the "
         "hospital sets it anew",
     )
@@ -249,6 +248,12 @@ def _about_the_cohort(
         f"δ={delta} is not below one in the patients that this hospital declares, and would "
         "allow to give one of them away; lower privacy.delta",
     )
+
+
+def size_fits(patients: int, declared: int) -> bool:
+    """Whether a declared cohort size is about right."""
+    # The least that is ever declared without a setting is one step of ten, whatever the count.
+    return patients / _MOST_OFF <= declared <= max(10, _MOST_OFF * patients)
 
 
 def _named(value: str, patterns: tuple[str, ...]) -> bool:

@@ -17,7 +17,7 @@ from client_app.custodian.web import turns_of
 from federation.errors import ConfigError
 from federation.files import locked
 
-_MOST_PATH = 107  # bytes of a socket's path on Linux: sun_path has 108, the last of which is zero
+MOST_PATH = 107  # bytes of a socket's path on Linux: sun_path has 108, the last of which is zero
 _LOOK = 0.1  # seconds between two looks whether all is answered
 _LAST_READ = 5.0  # seconds that clients have to take the last answers
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -113,10 +113,8 @@ def bound(path: Path) -> Iterator[socket.socket]:
         ConfigError: the path is too long, is no socket, cannot be written, or another process answers there.
     """
     length = len(os.fsencode(path))
-    if length > _MOST_PATH:
-        raise ConfigError(
-            f"socket={path} has {length} bytes; Linux takes {_MOST_PATH}: choose a shorter path"
-        )
+    if length > MOST_PATH:
+        raise ConfigError(f"socket={path} has {length} bytes; Linux takes {MOST_PATH}: choose a shorter path")
     try:
         _make_folder(path.parent)
         with locked(path.with_name(f".{path.name}.lock"), wait=True):  # two may start at once

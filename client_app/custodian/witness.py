@@ -5,17 +5,18 @@ alone. Both together are told by the others: each request brings the last heads 
 coordinator and the other hospitals hold, and a log that lacks one of them was put back or cut.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from client_app.custodian.audit_log import AuditLog
+from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.ledger import Ledger
-from federation.audit_log import AuditHead, Fact
+from federation.audit_log import AuditEntry, AuditHead, Fact
 from federation.errors import AuditError, LedgerError, RefusedError
 from federation.messages import Request
 
 # Clocks are set right by a little all the time.
-_CLOCK_MAY_GO_BACK = timedelta(minutes=5)
+CLOCK_MAY_GO_BACK = timedelta(minutes=5)
 
 
 class Witness:
@@ -26,7 +27,7 @@ class Witness:
         ledger: the site's.
 
     Raises:
-        AuditError: the log ends before the ledger's last charge.
+        AuditError: the log ends before one of the ledger's charges.
         LedgerError: the log names a charge that the ledger does not have.
     """
 
@@ -36,24 +37,12 @@ class Witness:
         self._reconcile(ledger)
 
     def _reconcile(self, ledger: Ledger) -> None:
-        told = 0  # the last charge that the log tells of
-        for entry in self._audit.entries():
-            told = max(told, int(entry.facts.get("charge", 0)))
+        entries = list(self._audit.entries())
+        for entry in entries:
             if entry.event == "heads":
                 self._remember(AuditHead.model_validate_json(str(head)) for head in entry.facts.values())
-        charges = ledger.budget.charges()
-        if told > len(charges):
-            raise LedgerError(
-                f"the ledger has {len(charges)} charges and the audit log tells of {told}: it is an older "
-                "copy; restore the newest one"
-            )
-        if charges and not self._audit.has(*charges[-1].log):
-            raise AuditError(
-                f"the audit log lacks entry {charges[-1].log[0]}, at which the ledger made its last charge: "
-                "it is an older copy or was changed; restore the newest"
-            )
         # A process that died between the two has charged what the log does not tell yet.
-        for charge in charges[told:]:
+        for charge in untold(told_charges(entries), ledger.budget.charges(), self._audit.has):
             self._audit.append(
                 "recovered",
                 "custodian",
@@ -80,7 +69,7 @@ class Witness:
             RefusedError: the log lacks an entry that others have seen, or the clock was set back.
         """
         latest = self._audit.latest
-        if latest is not None and datetime.now(UTC) < latest - _CLOCK_MAY_GO_BACK:
+        if latest is not None and datetime.now(UTC) < latest - CLOCK_MAY_GO_BACK:
             raise RefusedError(
                 "clock-set-back", f"this hospital's clock stands before its own log, which ends at {latest}"
             )
@@ -105,3 +94,35 @@ class Witness:
 
     def _remember(self, heads: Iterable[AuditHead]) -> None:
         self._peers.update({head.site: head for head in heads})
+
+
+def told_charges(entries: Iterable[AuditEntry]) -> frozenset[int]:
+    """The numbers of the charges that an audit log tells of."""
+    return frozenset(int(entry.facts["charge"]) for entry in entries if "charge" in entry.facts)
+
+
+def untold(told: Collection[int], charges: Sequence[Charge], has: Callable[[int, str], bool]) -> list[Charge]:
+    """Hold ledger and audit log against each other; the charges that the log does not tell of yet.
+
+    Args:
+        told: the numbers of the charges that the log told of, not later than ``charges`` were read.
+        charges: all that the ledger has.
+        has: whether the log has an entry of this number and hash, not earlier than ``charges`` were read.
+
+    Raises:
+        AuditError: the log lacks an entry that the ledger has seen.
+        LedgerError: the log tells of a charge that the ledger does not have.
+    """
+    lacking = sorted(set(told).difference(charge.number for charge in charges))
+    if lacking:
+        raise LedgerError(
+            f"the audit log tells of charge {lacking[0]}, which is not among the ledger's {len(charges)}: it "
+            "is an older copy; restore the newest one"
+        )
+    for charge in charges:
+        if not has(*charge.log):
+            raise AuditError(
+                f"the audit log lacks entry {charge.log[0]}, at which the ledger made charge "
+                f"{charge.number}: it is an older copy or was changed; restore the newest"
+            )
+    return [charge for charge in charges if charge.number not in told]

@@ -60,8 +60,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A view of one moment."""
+        """A view of one moment; within another one, that one's."""
         with self._turn, self._told():
+            if self._connection.in_transaction:
+                yield self._connection
+                return
             self._connection.execute("BEGIN")
             try:
                 yield self._connection
@@ -118,6 +121,78 @@ class Database:
             raise LedgerError(f"{self.path}: {error}; restore the newest copy") from error
         except sqlite3.DatabaseError as error:
             raise LedgerError(f"{self.path} is no whole ledger ({error}); restore the newest copy") from error
+
+
+class ReadOnlyDatabase(Database):
+    """A ledger file that a custodian writes, perhaps at this moment: nothing is made, migrated or changed.
+
+    SQLite itself keeps the connection from writing. Where no custodian has the file open there is no
+    write-ahead log either, and a mere ``mode=ro`` would leave an empty one: then the file is read as
+    immutable, and a reading during which it was written to is refused.
+
+    Args:
+        path: the file.
+
+    Raises:
+        LedgerError: it is no ledger, or another release's.
+        StorageError: it is not there, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._turn = RLock()
+        if not path.is_file():
+            raise StorageError(f"{path} is not there; a custodian makes it when it first starts")
+        self._alone = not path.with_name(f"{path.name}-wal").exists()
+        self._as_opened = _stamp(path)
+        mode = "immutable=1" if self._alone else "mode=ro"
+        with self._told():
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?{mode}",
+                uri=True,
+                timeout=_PATIENCE,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        try:
+            self._require_version()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A view of one moment; within another one, that one's."""
+        with super().reading() as rows:
+            yield rows
+        if self._alone and _stamp(self.path) != self._as_opened:
+            raise StorageError(f"{self.path} was written to while it was read; run again")
+
+    @property
+    def owner(self) -> str:
+        """Fingerprint of the key by which its pseudonyms were made; empty if nobody has used it yet."""
+        with self.reading() as rows:
+            found = rows.execute("SELECT fingerprint FROM owner").fetchone()
+        return "" if found is None else str(found[0])
+
+    def _require_version(self) -> None:
+        with self.reading() as rows:
+            version = int(rows.execute("PRAGMA user_version").fetchone()[0])
+        if version != len(MIGRATIONS):
+            raise LedgerError(
+                f"{self.path} is of version {version}, this release knows {len(MIGRATIONS)}; "
+                + (
+                    "install the release that wrote it"
+                    if version > len(MIGRATIONS)
+                    else "start the custodian"
+                )
+            )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written to, or another one is put in its place."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _create(path: Path) -> None:
