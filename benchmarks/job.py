@@ -14,8 +14,9 @@ from monai.networks.nets import Classifier
 from torch import nn
 
 from benchmarks.images import SIDE, Images
+from client_app.training.evaluation import predict
 from federation.tasks import Cohort, pool
-from simulation.measure import measure, predict
+from simulation.measure import measure
 
 SITES, PATIENTS, TEST_PATIENTS = 8, 128, 32
 ROUNDS, STEPS, RATE = 5, 5, 0.01

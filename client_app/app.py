@@ -20,6 +20,7 @@ app = ClientApp()
 
 @app.query()
 @app.train()
+@app.evaluate()
 def relay(message: Message, context: Context) -> Message:
     """Hand the request to the custodian and its reply to the coordinator."""
     return Message(to_content(_answer(message, context)), reply_to=message)

@@ -8,7 +8,7 @@ array, the array record ``arrays`` with the one array ``parameters``.
 import io
 import json
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -21,6 +21,15 @@ from federation.schema import Frozen, validated
 from federation.study import Name, Study
 
 Parameters = NDArray[np.float32]
+
+BIN_EDGES = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
+"""Between the bins of a score histogram, in log odds; sure models crowd their probabilities near 0 and 1."""
+
+BINS = len(BIN_EDGES) + 1
+
+Counts = Annotated[
+    tuple[Annotated[float, Field(ge=-1e9, le=1e9)], ...], Field(min_length=BINS, max_length=BINS)
+]
 
 
 class Record(Frozen):
@@ -82,6 +91,31 @@ class TrainReply(Record):
     parameters: Parameters
 
 
+class EvaluateRequest(Record):
+    """How does this model do on held-out patients? ``parameters`` are all of it, float32 ``[all]``."""
+
+    has_parameters: ClassVar[bool] = True
+    study: Study
+    parameters: Parameters
+
+
+class EvaluateReply(Record):
+    """How often each score occurs among a site's held-out patients, with the study's noise.
+
+    A patient's score is the highest log odds that any of their images has of not being healthy; ``BIN_EDGES``
+    stand between the bins, and a score on an edge is in the bin above.
+
+    Attributes:
+        site: its name.
+        healthy: of patients all of whose images are healthy; with noise, so below zero, too.
+        diseased: of the others.
+    """
+
+    site: Name
+    healthy: Counts
+    diseased: Counts
+
+
 class RefusalReply(Record):
     """A site says no.
 
@@ -100,12 +134,10 @@ class RefusalReply(Record):
     reference: str
 
 
-Request = DescribeRequest | TrainRequest
-Reply = DescribeReply | TrainReply | RefusalReply
+Request = DescribeRequest | TrainRequest | EvaluateRequest
+Reply = DescribeReply | TrainReply | EvaluateReply | RefusalReply
 
-_KINDS: dict[str, type[Record]] = {
-    kind.__name__: kind for kind in (DescribeRequest, DescribeReply, TrainRequest, TrainReply, RefusalReply)
-}
+_KINDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 
 
 @dataclass(frozen=True)

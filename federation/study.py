@@ -215,6 +215,18 @@ class TrainingSpec(Frozen):
     augmentation: AugmentationSpec | None = None
 
 
+class EvaluationSpec(Frozen):
+    """What hospitals tell of how the released model does on patients that nobody learnt from.
+
+    Each tells how often every score occurs among them, with noise, and nothing of a single one.
+
+    Attributes:
+        epsilon: what that costs each of them, at the study's δ; None where the study promises nothing.
+    """
+
+    epsilon: Positive | None = None
+
+
 class Study(Frozen):
     """See the module.
 
@@ -227,6 +239,7 @@ class Study(Frozen):
         expires: the last day on which hospitals may train for this study.
         start_from: the version of a model that the coordinator has, to start from instead of ``pretraining``.
         aggregation: how updates travel: ``plain``, each hospital's by itself.
+        evaluation: of the released model at its hospitals; None for none.
         participants: the hospitals, by name.
     """
 
@@ -246,6 +259,7 @@ class Study(Frozen):
     moving_average: Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1)]
     aggregation: Aggregation = "plain"
+    evaluation: EvaluationSpec | None = None
     participants: Annotated[tuple[Name, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -258,6 +272,13 @@ class Study(Frozen):
             )
         if self.training.augmentation is not None and not self.task.image_size:
             raise ValueError(f"training.augmentation moves images, and task {self.task.name} has none")
+        if self.evaluation is not None and (self.evaluation.epsilon is None) != (
+            self.privacy.epsilon is None
+        ):
+            raise ValueError(
+                f"evaluation.epsilon={self.evaluation.epsilon}, privacy.epsilon={self.privacy.epsilon}: "
+                "give both, or neither"
+            )
         weights = self.training.class_weights
         if weights is not None and len(weights) != len(self.task.classes):
             raise ValueError(

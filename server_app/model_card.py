@@ -108,7 +108,14 @@ def _privacy(summary: Summary) -> str:
 
 def _results(summary: Summary) -> str:
     if summary.pooled is None:
-        return "Hospitals release no scores of single patients; none were measured."
+        told = summary.held_out
+        if told is None or told.auc is None or told.auc_interval is None:
+            return "Hospitals release no scores of single patients; none were measured."
+        low, high = told.auc_interval
+        return (
+            f"By noised counts of held-out patients' scores at {', '.join(told.hospitals)}: AUC "
+            f"{told.auc:.3f} ({low:.3f}–{high:.3f}, of noise and chance)."
+        )
     rows = [("this model", summary.pooled), *summary.baselines.items()]
     rendered = " The images are rendered, not acquired." if summary.rendered else ""
     table = "\n".join(f"| {name} | {_area(measured)} |" for name, measured in rows)

@@ -98,6 +98,41 @@ class Comparison(Entry):
     without_privacy: WithoutPrivacy | None
 
 
+class Absence(Entry):
+    """A hospital that was asked and did not take part in a round, and why."""
+
+    site: str
+    reason: str
+
+
+class HeldOut(Entry):
+    """How the released model does on held-out patients, as the hospitals themselves tell it, with noise.
+
+    Attributes:
+        hospitals: who told.
+        absent: who did not, and why.
+        epsilon: what it cost each held-out patient at ``delta``; None without privacy.
+        noise: standard deviation of the noise in each count, in patients; None without privacy.
+        healthy: how many healthy patients have scores in each bin between ``BIN_EDGES``; empty where fewer
+            hospitals told than the study's quorum.
+        diseased: the same of the diseased.
+        auc: of these counts; None where the noise leaves nothing to see.
+        auc_interval: 95 %, of noise and chance.
+        roc: the curve as (false positive rates, true positive rates).
+    """
+
+    hospitals: tuple[str, ...]
+    absent: tuple[Absence, ...]
+    epsilon: float | None
+    delta: float | None
+    noise: float | None
+    healthy: tuple[float, ...] = ()
+    diseased: tuple[float, ...] = ()
+    auc: float | None = None
+    auc_interval: tuple[float, float] | None = None
+    roc: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+
 class Summary(Entry):
     """``summary.json``.
 
@@ -106,6 +141,7 @@ class Summary(Entry):
         simulation: all hospitals ran on one computer, and somebody looked at all of them.
         rendered: the images were drawn, not acquired.
         start_from: the version of the earlier study's model that this one started from.
+        held_out: the released model on held-out patients, as the hospitals tell it; None if not asked for.
         pooled: the released model on all hospitals' test patients (simulation only), as are the next two.
     """
 
@@ -124,17 +160,11 @@ class Summary(Entry):
     rendered: bool
     privacy: PrivacyStatement
     sites: dict[str, SiteSummary]
+    held_out: HeldOut | None = None
     pooled: Measurement | None = None
     baselines: dict[str, Measurement] = {}
     comparison: Comparison | None = None
     start_from: str | None = None
-
-
-class Absence(Entry):
-    """A hospital that was asked and did not take part in a round, and why."""
-
-    site: str
-    reason: str
 
 
 class RoundLine(Entry):

@@ -17,11 +17,12 @@ from federation.promise import epsilon_after
 from server_app.audit_heads import HEADS_FILE, HeadBook
 from server_app.averaging import Average, average_of
 from server_app.checkpoint import Checkpoint, go_back
+from server_app.evaluation import evaluate
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
 from server_app.membership import Membership, assemble
 from server_app.model_card import write_model_card
-from server_app.record import Absence, RoundLine, SiteSummary, Summary
+from server_app.record import Absence, HeldOut, RoundLine, SiteSummary, Summary
 from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
 from server_app.statement import privacy_statement
@@ -55,6 +56,7 @@ class StudyRun:
         self._rounds_of: dict[str, int] = {}
         self._version = run.study.start_from or ""
         self._released: Parameters | None = None
+        self._held_out: HeldOut | None = None
 
     def execute(self) -> Summary:
         """Run the study to its end.
@@ -125,8 +127,13 @@ class StudyRun:
             average.add(round_number, parameters)
             self._record_round(round_number, result, time.monotonic() - begun)
             self._remember(round_number, rounds.optimizer)
-        self._released = average.value
-        self._keep(self._released, None)
+        released = average.value
+        self._keep(released, None)
+        self._released = released
+        if study.evaluation is not None:
+            self._held_out = evaluate(
+                self._grid, study, self._membership, released, federation.deadline, book=book
+            )
 
     def _go_on(
         self, checkpoint: Checkpoint, optimizer: ServerOptimizer, average: Average
@@ -221,6 +228,7 @@ class StudyRun:
             privacy=privacy_statement(study, self._run.options.seed),
             sites=sites,
             start_from=study.start_from,
+            held_out=self._held_out,
         )
         write_whole(self._folder / "summary.json", summary.model_dump_json(indent=2).encode())
         if self._released is not None:

@@ -75,7 +75,7 @@ class Comparer:
         folder = self._folder / name
         # A run that was broken off goes on with its comparisons, too.
         where = f"{'resume' if (folder / 'run.json').exists() else 'run_dir'}={quoted(folder)}"
-        overrides = [*overrides, *promise, where, "compare=false", "audit=false"]
+        overrides = [*overrides, *promise, where, "compare=false", "audit=false", "evaluation=null"]
         run_inline(overrides, hospitals, keeper)
         pooled, _ = Judge(compose_run(overrides).study, self._cohorts).judge(keeper.released)
         return pooled

@@ -6,7 +6,6 @@ Only a simulation can look so closely: in a real federation no patient's score l
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torchmetrics.functional.classification import (
     binary_calibration_error,
     binary_recall,
@@ -14,25 +13,13 @@ from torchmetrics.functional.classification import (
     binary_specificity,
 )
 
+from client_app.training.evaluation import Scores
 from federation.study import StratumSpec
 from federation.tasks import Examples
 from server_app.record import Measurement, Stratum
 
-Scores = NDArray[np.float64]
-
 _REPLICATES = 1000
-_IMAGES_AT_ONCE = 256
 _CURVE_POINTS = 100
-
-
-def predict(network: nn.Module, images: torch.Tensor) -> Scores:
-    """The probability of the second class, float64 ``[images]``, for what the network takes."""
-    network.eval()
-    with torch.inference_mode():
-        batches = torch.split(images, _IMAGES_AT_ONCE)
-        scores = [network(batch).double().softmax(1)[:, 1] for batch in batches]
-    network.train()
-    return torch.cat(scores).numpy() if scores else np.zeros(0)
 
 
 def measure(

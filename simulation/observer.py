@@ -7,24 +7,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from client_app.custodian.in_process import steps_charged
+from client_app.training.evaluation import scores_of
 from federation.config import RunConfig
 from federation.errors import RunError
 from federation.files import append_line, write_whole
-from federation.head import head_inputs, head_of
 from federation.messages import Parameters
 from federation.models import build_network, set_parameters
 from federation.promise import epsilon_after
 from federation.stored_models import Manifest
 from federation.study import Study
-from federation.tasks import Cohort, Examples, pool
+from federation.tasks import Cohort, pool
 from server_app.listeners import Listener
 from server_app.membership import Membership
 from server_app.record import EvaluationLine, Measurement, RoundLine, SiteSummary, Summary
 from server_app.statement import privacy_statement
-from simulation.measure import Scores, measure, predict
+from simulation.measure import measure
 
 
 class Judge:
@@ -39,19 +38,14 @@ class Judge:
     def judge(self, parameters: Parameters) -> tuple[Measurement, dict[str, Measurement]]:
         """The model on all hospitals' test patients together, and on each hospital's."""
         set_parameters(self._network, parameters)
-        scores = {site: self._predict(cohort.test) for site, cohort in self.cohorts.items()}
+        scores = {
+            site: scores_of(self._study, self._network, cohort.test) for site, cohort in self.cohorts.items()
+        }
         everybody = np.concatenate(list(scores.values()))
         return (
             measure(everybody, self._everybody, self._study.task.stratum),
             {site: measure(scores[site], cohort.test) for site, cohort in self.cohorts.items()},
         )
-
-    def _predict(self, examples: Examples) -> Scores:
-        model = self._study.model
-        images = torch.from_numpy(examples.images)
-        if model.trainable == "head":
-            return predict(head_of(self._network, model), head_inputs(self._network, model, images))
-        return predict(self._network, images)
 
     def baselines(self) -> dict[str, Measurement]:
         """What the task's trivial classifier does: a covariate's size alone."""

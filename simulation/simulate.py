@@ -122,7 +122,12 @@ def _result(summary: Summary) -> str:
             "no AUC"
         )
     low, high = pooled.auc_interval
-    return f"released {summary.model_version}: test AUC {pooled.auc:.3f} ({low:.3f}–{high:.3f}), {protection}"
+    told = summary.held_out
+    counted = "" if told is None or told.auc is None else f", by hospitals' noised counts {told.auc:.3f}"
+    return (
+        f"released {summary.model_version}: test AUC {pooled.auc:.3f} ({low:.3f}–{high:.3f}){counted}, "
+        f"{protection}"
+    )
 
 
 def _leave(folder: Path, display: Display) -> None:

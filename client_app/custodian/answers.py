@@ -1,6 +1,7 @@
 """What a custodian remembers of its last answer in each study: on disk before it leaves.
 
-<site folder>/studies/<study id>/answer.safetensors
+<site folder>/studies/<study id>/train.safetensors   the last round's
+<site folder>/studies/<study id>/test.safetensors    the evaluation's
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from client_app.custodian.ledger.cost import Part
 from federation.errors import DataError
 from federation.files import locked, write_whole
 from federation.messages import Parameters
@@ -19,30 +21,31 @@ from federation.messages import Parameters
 
 @dataclass(frozen=True)
 class Answer:
-    """What a round gave.
+    """What a round, or the evaluation, gave.
 
     Attributes:
         round: which one.
-        update: the change of the trainable parameters, float32 ``[trainable]``.
+        released: the numbers that may leave, one flat float32 array.
         optimizer: what the optimiser remembers after it.
     """
 
     round: int
-    update: Parameters
+    released: Parameters
     optimizer: bytes
 
 
 class Answers:
-    """The last answer in one study at one site.
+    """The last answer of one part of one study at one site.
 
     Args:
         site_folder: where the site keeps what must outlive the process.
         study: the study's id.
+        part: who learns or who measures.
     """
 
-    def __init__(self, site_folder: Path, study: str) -> None:
+    def __init__(self, site_folder: Path, study: str, part: Part) -> None:
         self._folder = site_folder / "studies" / study
-        self._path = self._folder / "answer.safetensors"
+        self._path = self._folder / f"{part}.safetensors"
 
     @property
     def last(self) -> Answer | None:
@@ -55,7 +58,7 @@ class Answers:
             return None
         try:
             held = load(self._path.read_bytes())
-            return Answer(int(held["round"][0]), held["update"], held["optimizer"].tobytes())
+            return Answer(int(held["round"][0]), held["released"], held["optimizer"].tobytes())
         except (OSError, KeyError, SafetensorError) as error:
             raise DataError(
                 f"{self._path} cannot be read ({error}); restore it, or end the study here"
@@ -65,7 +68,7 @@ class Answers:
         """Keep an answer; only then may it leave."""
         content = {
             "round": np.array([answer.round]),
-            "update": answer.update,
+            "released": answer.released,
             "optimizer": np.frombuffer(answer.optimizer, dtype=np.uint8),
         }
         write_whole(self._path, save(content))

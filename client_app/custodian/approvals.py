@@ -10,7 +10,7 @@ from client_app.custodian.ledger.ledger import Ledger
 from client_app.custodian.ledger.studies import Approval, Proposal
 from federation.audit_log import Fact
 from federation.errors import ConfigError, RefusedError
-from federation.promise import epsilon_after
+from federation.promise import largest_epsilon
 from federation.study import Study
 
 
@@ -94,7 +94,7 @@ class Approvals:
             by=agreement.by,
             at=datetime.now(UTC),
             until=agreement.until,
-            epsilon_cap=study.privacy.epsilon if cap is None else cap,
+            epsilon_cap=largest_epsilon(study) if cap is None else cap,
             release=installed_release(study.task.package),
         )
         facts: dict[str, Fact] = {"until": str(approval.until), "release": approval.release}
@@ -118,21 +118,21 @@ class Approvals:
         return self._ledger.studies.named(study.id)
 
 
-def require_within_cap(approval: Approval, study: Study, steps: int) -> None:
+def require_within_cap(approval: Approval, promised: float | None, spent: Callable[[], float | None]) -> None:
     """Refuse what would cost a patient more than was agreed.
 
     Args:
         approval: of the study.
-        study: what is computed.
-        steps: charged so far, with those that are asked for now.
+        promised: the ε that the whole study may cost; None without privacy.
+        spent: tells what has been spent with what is asked for now; is asked only where it matters.
 
     Raises:
         RefusedError: it would.
     """
-    cap, promised = approval.epsilon_cap, study.privacy.epsilon
+    cap = approval.epsilon_cap
     if cap is None or promised is None or promised <= cap:
         return
-    epsilon = epsilon_after(study, steps)
+    epsilon = spent()
     if epsilon is not None and epsilon > cap:
         raise RefusedError(
             "epsilon-cap-reached", f"one more round would cost more than the ε of {cap:g} that was agreed to"

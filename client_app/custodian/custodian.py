@@ -14,30 +14,27 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 
-import numpy as np
-
 from client_app.custodian.answers import Answer, Answers
 from client_app.custodian.approvals import Approvals, require_within_cap
 from client_app.custodian.audit_log import AuditLog
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.budget import Charge
-from client_app.custodian.ledger.cost import training_cost
 from client_app.custodian.ledger.ledger import Ledger
-from client_app.custodian.opening import Opened, Takers, open_study
+from client_app.custodian.opening import Opened, Opener, Takers
 from client_app.custodian.policy import Decision, Facts, decide
 from client_app.custodian.release import REASON_STAYS, Terms, require_releasable
 from client_app.custodian.witness import Witness
+from client_app.custodian.work import Evaluation, Training, Work
 from client_app.site import SiteConfig
 from federation.audit_log import Fact
-from federation.errors import DataError, MessageError, RefusedError, WardroundError
+from federation.errors import DataError, RefusedError, WardroundError
 from federation.messages import (
     DescribeReply,
     DescribeRequest,
-    Parameters,
+    EvaluateRequest,
     RefusalReply,
     Reply,
     Request,
-    TrainReply,
     TrainRequest,
 )
 from federation.study import Study
@@ -77,6 +74,7 @@ class Custodian:
             by_configuration=config.approval == "configuration",
             today=lambda: self._witness.now().date(),
         )
+        self._opener = Opener(config, keys, self.ledger, self._check)
         self._opened: Opened | None = None
         # Two requests at once could both find a round unspent, and mix their models in one network.
         self._turn = Lock()
@@ -98,7 +96,7 @@ class Custodian:
                 reply = self._refusal(request, "failed", f"unexpected-{type(error).__name__}", REASON_STAYS)
             return reply.model_copy(update={"heads": self._witness.heads})
 
-    def judge(self, study: Study, takers: Takers | None = None) -> Decision:
+    def judge(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> Decision:
         """What the policy says now; without the patients, only about the study."""
         facts = Facts(
             site=self.config.name,
@@ -106,6 +104,7 @@ class Custodian:
             patients=None if takers is None else takers.learning.patient_count,
             classes=None if takers is None else takers.classes,
             declared=None if takers is None else takers.declared,
+            held_out=held_out,
         )
         return decide(self.config.policy, study, facts)
 
@@ -131,7 +130,9 @@ class Custodian:
             case DescribeRequest():
                 return self._describe(opened, request)
             case TrainRequest():
-                return self._train(opened, request)
+                return self._carry_out(opened, request, Training(request.study, request))
+            case EvaluateRequest():
+                return self._evaluate(opened, request)
 
     def _open(self, study: Study) -> Opened:
         """Ask policy and people, every time, and load what the study needs, once."""
@@ -140,14 +141,12 @@ class Custodian:
         opened = self._opened
         if opened is None or opened.study.id != study.id or opened.withdrawn != self.ledger.consent.withdrawn:
             self._opened = None
-            self._opened = opened = open_study(
-                study, self.config, self._keys, self.ledger, lambda takers: self._check(study, takers)
-            )
+            self._opened = opened = self._opener.open(study)
         self._check(study, opened.takers)
         return opened
 
-    def _check(self, study: Study, takers: Takers | None = None) -> None:
-        decision = self.judge(study, takers)
+    def _check(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> None:
+        decision = self.judge(study, takers, held_out)
         if not decision.allowed:
             raise RefusedError(decision.rule, decision.reason)
 
@@ -159,66 +158,66 @@ class Custodian:
         terms = Terms(self.config.name, description=takers.description, declared_patients=takers.declared)
         return require_releasable(reply, request, terms)
 
-    def _train(self, opened: Opened, request: TrainRequest) -> Reply:
-        study, budget = opened.study, self.ledger.budget
-        _check_model(request.parameters, opened.training.model_size)
-        answers = Answers(self._folder, study.id)
+    def _evaluate(self, opened: Opened, request: EvaluateRequest) -> Reply:
+        if request.study.evaluation is None:
+            raise RefusedError("not-in-the-study", "the study asks for no evaluation")
+        opened.held_out()  # sets aside what it costs them
+        return self._carry_out(opened, request, Evaluation(request.study, request, self._keys.noise))
+
+    def _carry_out(self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work) -> Reply:
+        """Charge, compute, keep, and release, in this order; what was kept before is not computed again."""
+        work.require_sound(opened)
+        study, budget = work.study, self.ledger.budget
+        answers = Answers(self._folder, study.id, work.part)
         with answers.alone():
-            charge = self._charge(study, request)
-            # Whoever withdrew before the charge is not in it, so must not be trained on.
+            charge = self._charge(request, work)
+            # Whoever withdrew before the charge is not in it, so nothing must be computed on them.
             opened = self._open(study)
             answer = answers.last
-            if answer is None or answer.round != request.round:
+            if answer is None or answer.round != work.round:
                 if charge.released is not None:  # computed anew it would differ, under the same noise
-                    raise DataError(f"the answer to round {request.round} has left, and is lost here")
-                answer = self._answer_to(opened, request, answer)
+                    raise DataError(f"the answer to charge {charge.number} has left, and is lost here")
+                answer = self._computed(opened, work, answer)
                 answers.remember(answer)
-            reply = TrainReply(
-                site=self.config.name, round=request.round, steps=charge.steps, parameters=answer.update
-            )
-            terms = Terms(self.config.name, trainable=opened.training.trainable, steps=charge.steps)
+            reply, terms = work.reply(self.config.name, opened, charge, answer)
             released = require_releasable(reply, request, terms)
             if charge.released is None:
-                sha256 = hashlib.sha256(answer.update.tobytes()).hexdigest()
+                sha256 = hashlib.sha256(answer.released.tobytes()).hexdigest()
                 self._note("released", request, {"charge": charge.number, "sha256": sha256})
                 budget.release(charge.number, sha256, self.audit.mark)
-                if request.round >= study.rounds:
-                    budget.end(study.id, "train")
+            if work.is_last:
+                budget.end(study.id, work.part)
         return released
 
-    def _charge(self, study: Study, request: TrainRequest) -> Charge:
-        """Charge the round on disk, and write that into the log, before anything is computed."""
-        budget = self.ledger.budget
-        before = budget.last(study.id, "train")
-        asked = hashlib.sha256(request.parameters.tobytes()).hexdigest()
-        again = before is not None and (before.round, before.asked) == (request.round, asked)
+    def _charge(self, request: TrainRequest | EvaluateRequest, work: Work) -> Charge:
+        """Charge the work on disk, and write that into the log, before anything is computed."""
+        study, budget = work.study, self.ledger.budget
+        before = budget.last(study.id, work.part)
+        again = before is not None and (before.round, before.asked) == (work.round, work.asked)
         if not again:
-            steps = study.training.steps + (0 if before is None else before.steps)
-            require_within_cap(self.approvals.require(study), study, steps)
+            steps = work.cost.steps + (0 if before is None else before.steps)
+            require_within_cap(
+                self.approvals.require(study), work.promised, lambda: work.epsilon_after(steps)
+            )
         charge = budget.reserve(
             study.id,
-            "train",
-            round_number=request.round,
-            asked=asked,
-            cost=training_cost(study, study.training.steps),
+            work.part,
+            round_number=work.round,
+            asked=work.asked,
+            cost=work.cost,
             log=self.audit.mark,
         )
         if not again:
-            facts: dict[str, Fact] = {"charge": charge.number, "steps": charge.steps, "model": asked}
+            facts: dict[str, Fact] = {"charge": charge.number, "steps": charge.steps, "model": work.asked}
             self._note("reserved", request, facts)
         return charge
 
-    def _answer_to(self, opened: Opened, request: TrainRequest, before: Answer | None) -> Answer:
-        """Train; ``before`` is the answer to the last finished round, where the optimiser goes on."""
+    def _computed(self, opened: Opened, work: Work, before: Answer | None) -> Answer:
         try:
-            state = None if before is None else before.optimizer
-            trained = opened.training.run(request.round, request.parameters, state)
+            return work.compute(opened, before)
         except BaseException:
             self._opened = None  # what broke off half-way is not used again
             raise
-        if not np.isfinite(trained.update).all():
-            raise DataError("training left parameters that are not finite; lower training.learning_rate")
-        return Answer(request.round, trained.update, trained.optimizer_state)
 
     def _refusal(
         self, request: Request, kind: Literal["refused", "failed"], rule: str, reason: str
@@ -248,11 +247,3 @@ class Custodian:
             round_number=request.round if isinstance(request, TrainRequest) else None,
             facts=facts,
         )
-
-
-def _check_model(parameters: Parameters, size: int) -> None:
-    """Refuse a model that no round should be spent on."""
-    if parameters.shape != (size,):
-        raise MessageError(f"{parameters.shape} parameters for a network of [{size}]; nothing was trained")
-    if not np.isfinite(parameters).all():
-        raise MessageError("the model received has parameters that are not finite; nothing was trained")

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from torch import nn
 
 from client_app.audit.rehearsal import require_rehearsal
 from client_app.custodian.keys import SiteKeys
-from client_app.custodian.ledger.cost import Cap, training_cost
+from client_app.custodian.ledger.cost import Cap, Cost, Part, evaluation_cost, training_cost
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.data.cohort import load_cohort
 from client_app.site import SiteConfig
@@ -50,66 +52,107 @@ class Opened:
         study: which one.
         takers: who takes part.
         training: what learns from them.
+        network: the same one, whose parameters every request sets anew.
+        held_out: the held-out patients who have consented and have budget left; their cost is set aside.
         withdrawn: everybody who had withdrawn when it was opened.
     """
 
     study: Study
     takers: Takers
     training: LocalTraining
+    network: nn.Module
+    held_out: Callable[[], Examples]
     withdrawn: frozenset[str]
 
 
-def open_study(
-    study: Study, config: SiteConfig, keys: SiteKeys, ledger: Ledger, accept: Callable[[Takers], None]
-) -> Opened:
-    """Rehearse the study's protection, then load its patients and set aside what it costs them.
+class Check(Protocol):
+    """Says whether patients are enough for a study, before anything is set aside; refuses by raising."""
+
+    def __call__(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> None:
+        """Of who would learn, or of how many would be evaluated."""
+        ...
+
+
+class Opener:
+    """Opens studies at one site.
 
     Args:
-        study: one that the site has agreed to.
         config: the site's settings.
         keys: the site's.
         ledger: who has withdrawn, and who has budget left.
-        accept: is told who would take part before anything is set aside, and refuses by raising.
+        check: what the site's policy says.
     """
-    network = build_network(study.model, study.task)
-    engine = engine_for(study, network, config.resources)
-    if study.privacy.mode != "none":
-        require_rehearsal(study, network, keys.noise, engine)
-    withdrawn = ledger.consent.withdrawn
-    takers = _takers(study, config, keys, ledger, accept)
-    training = LocalTraining(
-        study=study,
-        network=network,
-        patients=Patients(takers.learning),
-        expected_patients=takers.declared,
-        secret=keys.noise,
-        resources=config.resources.model_copy(update={"engine": engine}),
-    )
-    return Opened(study, takers, training, withdrawn)
 
+    def __init__(self, config: SiteConfig, keys: SiteKeys, ledger: Ledger, check: Check) -> None:
+        self._config = config
+        self._keys = keys
+        self._ledger = ledger
+        self._check = check
 
-def _takers(
-    study: Study, config: SiteConfig, keys: SiteKeys, ledger: Ledger, accept: Callable[[Takers], None]
-) -> Takers:
-    cohort = load_cohort(config.data, study.task)
-    patients = {keys.pseudonym(identity): identity for identity in cohort.train.identities}
+    def open(self, study: Study) -> Opened:
+        """Rehearse the study's protection, then load its patients and set aside what it costs them.
 
-    def described(pseudonyms: frozenset[str]) -> Takers:
-        return Takers(
-            learning=cohort.train.only({patients[pseudonym] for pseudonym in pseudonyms}),
-            declared=_declared(config, cohort),
-            description=_described(config, cohort),
+        Args:
+            study: one that the site has agreed to.
+        """
+        network = build_network(study.model, study.task)
+        engine = engine_for(study, network, self._config.resources)
+        if study.privacy.mode != "none":
+            require_rehearsal(study, network, self._keys.noise, engine)
+        withdrawn = self._ledger.consent.withdrawn
+        cohort = load_cohort(self._config.data, study.task)
+        takers = self._takers(study, cohort)
+        training = LocalTraining(
+            study=study,
+            network=network,
+            patients=Patients(takers.learning),
+            expected_patients=takers.declared,
+            secret=self._keys.noise,
+            resources=self._config.resources.model_copy(update={"engine": engine}),
+        )
+        return Opened(study, takers, training, network, lambda: self._held_out(study, cohort), withdrawn)
+
+    def _takers(self, study: Study, cohort: Cohort) -> Takers:
+        def with_budget(examples: Examples) -> Takers:
+            return Takers(
+                learning=examples,
+                declared=_declared(self._config, cohort),
+                description=_described(self._config, cohort),
+            )
+
+        plan = training_cost(study, study.total_steps)
+        learning = self._with_budget(
+            study, "train", plan, cohort.train, lambda some: self._check(study, with_budget(some))
+        )
+        return with_budget(learning)
+
+    def _held_out(self, study: Study, cohort: Cohort) -> Examples:
+        return self._with_budget(
+            study,
+            "test",
+            evaluation_cost(study),
+            cohort.test,
+            lambda some: self._check(study, held_out=some.patient_count),
         )
 
-    members = ledger.budget.start(
-        study.id,
-        "train",
-        training_cost(study, study.total_steps),
-        patients,
-        cap=Cap.of(config.policy.lifetime),
-        accept=lambda pseudonyms: accept(described(pseudonyms)),
-    )
-    return described(members)
+    def _with_budget(
+        self, study: Study, part: Part, plan: Cost, examples: Examples, accept: Callable[[Examples], None]
+    ) -> Examples:
+        """Those who have consented and have budget left for ``plan``, which is set aside."""
+        patients = {self._keys.pseudonym(identity): identity for identity in examples.identities}
+
+        def those(pseudonyms: frozenset[str]) -> Examples:
+            return examples.only({patients[pseudonym] for pseudonym in pseudonyms})
+
+        members = self._ledger.budget.start(
+            study.id,
+            part,
+            plan,
+            patients,
+            cap=Cap.of(self._config.policy.lifetime),
+            accept=lambda pseudonyms: accept(those(pseudonyms)),
+        )
+        return those(members)
 
 
 def _declared(config: SiteConfig, cohort: Cohort) -> int:

@@ -4,7 +4,7 @@
 is nothing in a policy that a study could not be refused without.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from fnmatch import fnmatchcase
@@ -15,8 +15,10 @@ from pydantic import Field, model_validator
 
 from federation.accounting import RdpFilter
 from federation.errors import PrivacyError
+from federation.promise import largest_epsilon
 from federation.schema import Frozen
 from federation.study import Aggregation, PrivacyMode, Study
+from federation.tasks import Option
 
 # Who looks at what a study releases.
 Against = Literal["everybody", "coordinator"]
@@ -84,22 +86,28 @@ class Policy(Frozen):
     Attributes:
         purposes: what studies may be for, as they say it; ``*`` stands for any text.
         tasks: the packages of the tasks that may be trained; no other package's code is even loaded.
+        task_options: the values that a study has to give each of these options of its task; an option that is
+            not named is refused, since it may say who is one patient. ``any`` is for public data.
         networks: the networks that may learn, e.g. ``monai.*``.
         privacy_modes: the promises to patients that are good enough.
         aggregation: how updates may travel: ``plain``, each by itself.
+        metrics: what may be told of held-out patients: ``score_histograms``, with noise.
         maximum_epsilon: the most that one study may cost a patient.
         maximum_delta: the largest δ that ε may be stated at.
         lifetime: the most that all studies together may cost a patient.
-        minimum_patients: fewer training patients than this, and the hospital stays out.
+        minimum_patients: fewer training patients than this, and the hospital stays out; fewer held-out ones,
+            and nothing is told of them.
         minimum_hospitals: a study that goes on with fewer is refused.
         hours: when it may train; None is always.
     """
 
     purposes: tuple[str, ...]
     tasks: tuple[str, ...]
+    task_options: dict[str, tuple[Option, ...]] | Literal["any"] = Field(default_factory=dict)
     networks: tuple[str, ...]
     privacy_modes: tuple[PrivacyMode, ...]
     aggregation: tuple[Aggregation, ...]
+    metrics: tuple[Literal["score_histograms"], ...] = ()
     maximum_epsilon: Annotated[float, Field(gt=0)]
     maximum_delta: Annotated[float, Field(gt=0, lt=1)]
     lifetime: Lifetime
@@ -119,6 +127,7 @@ class Facts:
             opened, and then no rule asks about it.
         classes: how many of the study's classes occur among them; None as for ``patients``.
         declared: the public cohort size; None as for ``patients``.
+        held_out: held-out patients who have consented and have budget left; None where nobody asks of them.
     """
 
     site: str
@@ -126,6 +135,7 @@ class Facts:
     patients: int | None
     classes: int | None
     declared: int | None
+    held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,8 @@ def decide(policy: Policy, study: Study, facts: Facts) -> Decision:
     rules = [*_about_the_study(policy, study, facts)]
     if facts.patients is not None and facts.classes is not None and facts.declared is not None:
         rules += _about_the_cohort(policy, study, facts.patients, facts.classes, facts.declared)
+    if facts.held_out is not None:
+        rules.append(_about_the_held_out(policy, facts.held_out))
     for rule in rules:
         if rule.objects:
             return Decision(allowed=False, rule=rule.name, reason=rule.reason)
@@ -184,6 +196,11 @@ def _about_the_study(policy: Policy, study: Study, facts: Facts) -> Iterable[Rul
         "the hospital adds it to policy.tasks once its code was read",
     )
     yield Rule(
+        "task-options-not-allowed",
+        not _options_allowed(policy, study.task.options),
+        f"the task options {study.task.options} are not those that this hospital asks for",
+    )
+    yield Rule(
         "network-not-allowed",
         not _named(study.model.network, policy.networks),
         f"network {study.model.network} is not among the allowed {list(policy.networks)}",
@@ -199,9 +216,15 @@ def _about_the_study(policy: Policy, study: Study, facts: Facts) -> Iterable[Rul
         f"aggregation={study.aggregation} is not among the accepted {list(policy.aggregation)}",
     )
     yield Rule(
+        "metrics-not-allowed",
+        study.evaluation is not None and "score_histograms" not in policy.metrics,
+        "this hospital tells nothing of held-out patients; leave evaluation out",
+    )
+    epsilon = largest_epsilon(study)
+    yield Rule(
         "epsilon-too-large",
-        privacy.epsilon is not None and privacy.epsilon > policy.maximum_epsilon,
-        f"ε={privacy.epsilon} is above this hospital's limit of {policy.maximum_epsilon} a study",
+        epsilon is not None and epsilon > policy.maximum_epsilon,
+        f"ε={epsilon} is above this hospital's limit of {policy.maximum_epsilon} a study",
     )
     yield Rule(
         "delta-too-large",
@@ -247,6 +270,23 @@ def _about_the_cohort(
         delta is not None and delta * declared >= 1,
         f"δ={delta} is not below one in the patients that this hospital declares, and would "
         "allow to give one of them away; lower privacy.delta",
+    )
+
+
+def _about_the_held_out(policy: Policy, patients: int) -> Rule:
+    return Rule(
+        "held-out-too-few",
+        patients < policy.minimum_patients,
+        f"fewer than this hospital's minimum of {policy.minimum_patients} held-out patients",
+    )
+
+
+def _options_allowed(policy: Policy, options: Mapping[str, Option]) -> bool:
+    allowed = policy.task_options
+    if allowed == "any":
+        return True
+    return options.keys() <= allowed.keys() and all(
+        options.get(name) in values for name, values in allowed.items()
     )
 
 

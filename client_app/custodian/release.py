@@ -3,7 +3,8 @@
 An allow-list of typed records. Whatever computed it, a reply that is anything else, or says anything that the
 site does not already know to be so, stays here. What has to be seen: an update is one flat float32 array of
 the length that the study's network has; beside it stand only the round that was asked for and the steps that
-the ledger has charged.
+the ledger has charged. A score histogram is the numbers that were kept for the one charge of the study's
+evaluation, and where the study promises privacy they carry noise.
 """
 
 import re
@@ -15,6 +16,8 @@ from federation.errors import ConfigError, ReleaseError
 from federation.messages import (
     DescribeReply,
     DescribeRequest,
+    EvaluateReply,
+    EvaluateRequest,
     Record,
     RefusalReply,
     Reply,
@@ -27,7 +30,7 @@ from federation.schema import validated
 REASON_STAYS = "the site's log says why"
 """The only reason that is told of what is not a rule's refusal."""
 
-_MAY_LEAVE = (DescribeReply, TrainReply, RefusalReply)
+_MAY_LEAVE = (DescribeReply, TrainReply, EvaluateReply, RefusalReply)
 _RULE = re.compile(r"[A-Za-z][A-Za-z-]{1,63}")
 _REFERENCE = re.compile(r"[0-9a-f]{12}")
 _MOST_REASON = 1000
@@ -43,6 +46,8 @@ class Terms:
         declared_patients: its public cohort size.
         trainable: how many parameters an update has.
         steps: what the ledger has charged the study's patients so far.
+        counts: of the score histogram that was charged, the healthy first.
+        noised: whether the study promises them noise.
     """
 
     site: str
@@ -50,6 +55,8 @@ class Terms:
     declared_patients: int = 0
     trainable: int = 0
     steps: int = 0
+    counts: tuple[float, ...] = ()
+    noised: bool = True
 
 
 def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
@@ -71,6 +78,9 @@ def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
             if (reply.round, reply.steps) != (request.round, terms.steps):
                 raise ReleaseError("an update of another round, or with other steps than the ledger has")
             _require_update(reply.parameters, terms.trainable)
+        case EvaluateReply() if isinstance(request, EvaluateRequest):
+            _require_plain(reply)
+            _require_charged(reply.healthy + reply.diseased, terms)
         case _:
             raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
     if reply.site != terms.site:
@@ -96,6 +106,14 @@ def _require_update(parameters: object, trainable: int) -> None:
         raise ReleaseError(f"an update of shape {list(parameters.shape)}, not [{trainable}]")
     if not np.isfinite(parameters).all():
         raise ReleaseError("an update with numbers that are not finite")
+
+
+def _require_charged(counts: tuple[float, ...], terms: Terms) -> None:
+    if counts != terms.counts:
+        raise ReleaseError("a score histogram that was not charged")
+    # Noise is on a grid of a millionth: that all of it should fall on whole patients does not happen.
+    if terms.noised and all(count == round(count) for count in counts):
+        raise ReleaseError("a score histogram without noise")
 
 
 def _require_terse(reply: RefusalReply) -> None:

@@ -7,9 +7,10 @@ from typing import Literal
 
 from matplotlib.ticker import MaxNLocator
 
+from federation.messages import BIN_EDGES, BINS
 from federation.page.numbers import cost, percent, runs, score, with_interval
 from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, short, to_svg
-from server_app.record import EvaluationLine, Measurement, RoundLine, SiteSummary
+from server_app.record import EvaluationLine, HeldOut, Measurement, RoundLine, SiteSummary
 from server_app.report import odds
 from server_app.report.marks import dot, known, name_ends, score_across, score_upright, site_paths
 
@@ -143,6 +144,41 @@ def roc_curve(
         axes.set(xlabel=f"false alarms among the {negative}", ylabel=f"found among the {positive}")
         axes.legend(loc="lower right", frameon=False, title="AUC (95 % interval)", alignment="left")
         return to_svg(figure, "roc", f"ROC curve. AUC of the {told}.")
+
+
+def held_out(told: HeldOut | None, classes: tuple[str, str]) -> str | None:
+    """How many held-out patients have which score, as the hospitals tell it, and how far noise reaches."""
+    if told is None or not told.healthy:
+        return None
+    names = [short(name) for name in classes]
+    with drawing():
+        figure, axes = blank()
+        axes.grid(axis="y")
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        if told.noise is not None:
+            axes.axhspan(
+                -2 * told.noise, 2 * told.noise, color=GRID, alpha=0.6, zorder=0, label="noise alone"
+            )
+        for counts, shift, colour, name in (
+            (told.healthy, 0.28, MUTED, names[0]),
+            (told.diseased, 0.72, MODEL, names[1]),
+        ):
+            places = [number + shift for number in range(BINS)]
+            axes.bar(places, counts, width=0.4, color=colour, label=name, zorder=2)
+        edges = [1 / (1 + math.exp(-edge)) for edge in BIN_EDGES]
+        axes.set_xticks(range(1, BINS), [f"{100 * edge:.4g}" for edge in edges])
+        axes.set(xlim=(0, BINS), xlabel=f"score: % sure of {names[1]}", ylabel="patients, with noise")
+        axes.legend(loc="upper center", frameon=False)
+        numbers = ", ".join(f"{healthy:.0f} and {diseased:.0f}" for healthy, diseased in _pairs(told))
+        return to_svg(
+            figure,
+            "held-out",
+            f"Patients {names[0]} and {names[1]} by score, from the surest no to the surest yes: {numbers}.",
+        )
+
+
+def _pairs(told: HeldOut) -> list[tuple[float, float]]:
+    return list(zip(told.healthy, told.diseased, strict=True))
 
 
 def spent_and_gained(

@@ -2,7 +2,7 @@
 
 import math
 
-from federation.page.numbers import cost, count, percent, small
+from federation.page.numbers import cost, count, percent, score, small, with_interval
 from server_app.record import Summary
 from server_app.report import odds
 from server_app.report.reading import Run
@@ -96,6 +96,44 @@ def _twice(summary: Summary, epsilon: float) -> str:
     )
 
 
+def held_out(summary: Summary) -> list[str]:
+    """Paragraphs: how the hospitals tell how good the model is, what it comes to, who did not tell."""
+    told = summary.held_out
+    if told is None:
+        return []
+    how = (
+        "No patient's score leaves a hospital. Each hospital counts how many of its held-out patients, from "
+        "whom nothing was learnt, get which score from the released model"
+    )
+    if told.noise is not None and told.delta is not None:
+        how += (
+            f", and adds noise before it tells: to each held-out patient it promises "
+            f"ε = {cost(told.epsilon)} at δ = {small(told.delta)}. Each count is off by about "
+            f"{told.noise:.1f} patients."
+        )
+    else:
+        how += ". This study asks for no noise, so these counts may give somebody away."
+    found = [how]
+    if not told.healthy:
+        found.append(
+            f"Only {count(len(told.hospitals), 'hospital')} told, fewer than the study asks for, so there "
+            "is no figure."
+        )
+    elif told.auc is None:
+        found.append("With so few patients, or so much noise, the counts say nothing of how good it is.")
+    else:
+        found.append(
+            f"From these counts the model's AUC is {with_interval(told.auc, told.auc_interval)}; the "
+            "interval holds what noise and chance make of it, and ten coarse bins hide a little."
+        )
+        if summary.pooled is not None and summary.pooled.auc is not None:
+            found.append(
+                f"This simulation can look at every single score, which gives {score(summary.pooled.auc)}."
+            )
+    found += [f"{absence.site} did not tell: {absence.reason}." for absence in told.absent]
+    return found
+
+
 def limits(run: Run) -> list[str]:
     """What a reader must not conclude."""
     summary = run.summary
@@ -125,6 +163,10 @@ def limits(run: Run) -> list[str]:
 def _test_limits(summary: Summary) -> list[str]:
     measured = summary.pooled
     if measured is None:
+        if summary.held_out is not None and summary.held_out.auc is not None:
+            return [
+                "How good the model is was told by the hospitals themselves; nobody else has seen a score."
+            ]
         return ["How good the model is was not measured in this run."]
     _, positive = class_names(summary)
     text = (

@@ -45,6 +45,7 @@ def render(run: Run) -> str:
         epsilon_in_words=meaning.epsilon_in_words(summary),
         limits=meaning.limits(run),
         noise=text.noise(summary.privacy),
+        held_out=meaning.held_out(summary),
     )
 
 
@@ -55,6 +56,7 @@ def _pictures(run: Run) -> dict[str, str | None]:
         "comparison": figures.comparison(_rows(summary)),
         "learning_curve": figures.learning_curve(run.evaluations, summary.pooled, run.sites),
         "roc": figures.roc_curve(summary.pooled, summary.baselines, text.class_names(summary)),
+        "held_out": figures.held_out(summary.held_out, text.class_names(summary)),
         "spent_and_gained": figures.spent_and_gained(run.rounds, run.evaluations, summary.sites),
         "attendance": figures.attendance(run.rounds, run.sites),
         "guessing": figures.guessing(*agreed) if agreed else None,

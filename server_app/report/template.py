@@ -54,6 +54,25 @@ where a probability of one half is called {{ class_names[1] }}.
 </section>
 {% endif %}
 
+{% if held_out %}
+<section>
+<h2>What the hospitals themselves say</h2>
+<div class="pair">
+<div>
+{% for paragraph in held_out %}
+<p>{{ paragraph }}</p>
+{% endfor %}
+</div>
+{% if pictures.held_out %}
+{% call figure(pictures.held_out, "Held-out patients by score") %}
+Counted at each hospital, noised there, and added up here. A good model has its bars at the two ends. Counts below
+zero are noise.
+{% endcall %}
+{% endif %}
+</div>
+</section>
+{% endif %}
+
 {% if pictures.learning_curve or pictures.attendance or pictures.spent_and_gained %}
 <section>
 <h2>How it went</h2>

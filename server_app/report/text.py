@@ -36,6 +36,10 @@ def headline(run: Run) -> str:
         verb = "failed" if summary.status == "failed" else "was interrupted"
         reason = summary.reason.strip().rstrip(".") or "the record gives no reason"
         return f"This run {verb} after {done}: {reason}."
+    told = summary.held_out
+    if summary.pooled is None and told is not None and told.auc is not None:
+        reached = f"reaches {score(told.auc)} (AUC), by the hospitals' own count"
+        return f"The model that {count(len(run.sites), 'hospital')} trained {protection(summary)} {reached}."
     if summary.pooled is None or summary.pooled.auc is None:
         hospitals, rounds = count(len(run.sites), "hospital"), count(len(run.rounds), "round")
         return f"{hospitals} trained one model in {rounds} {protection(summary)}; {_no_score(summary)}."
@@ -86,7 +90,7 @@ def _rounds_done(run: Run) -> str:
 
 def _no_score(summary: Summary) -> str:
     if not summary.simulation:
-        return "hospitals release no scores, so how good it is stands in no record here"
+        return "hospitals told nothing of how good it is"
     if summary.pooled is not None:
         return "the test patients were all of one class, so no AUC could be measured"
     return "nobody measured how good it is"
@@ -99,10 +103,11 @@ def _alone(summary: Summary) -> list[float]:
 
 def explanation(summary: Summary) -> str:
     """What an AUC is, with this study's as the example; empty where there is none."""
-    if summary.pooled is None or summary.pooled.auc is None:
+    measured = summary.held_out if summary.pooled is None else summary.pooled
+    if measured is None or measured.auc is None:
         return ""
     negative, positive = class_names(summary)
-    won = round(100 * summary.pooled.auc)
+    won = round(100 * measured.auc)
     return (
         f"AUC: show the model one {positive} and one {negative} test image; in {won} of 100 such pairs it "
         f"gives the {positive} one the higher score. A coin would get 50."
@@ -193,7 +198,12 @@ def facts(run: Run) -> list[Fact]:
     """The strip of key figures."""
     summary = run.summary
     pooled = summary.pooled
-    if pooled is None:
+    told = summary.held_out
+    if pooled is None and told is not None and told.auc is not None:
+        quality = Fact(
+            "test AUC", score(told.auc), f"by hospitals' noised counts, {interval(told.auc_interval)}"
+        )
+    elif pooled is None:
         quality = Fact("test AUC", DASH, "not measured" if summary.simulation else "no scores released")
     else:
         bounds = interval(pooled.auc_interval)

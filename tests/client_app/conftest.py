@@ -72,6 +72,8 @@ SITE: dict[str, Any] = {
         "networks": ["monai.*"],
         "privacy_modes": ["local", "none"],
         "aggregation": ["plain"],
+        "metrics": ["score_histograms"],
+        "task_options": "any",
         "maximum_epsilon": 10.0,
         "maximum_delta": 1e-4,
         "lifetime": {"epsilon": 30.0, "delta": 1e-5, "against": "everybody"},

@@ -7,9 +7,10 @@ from scipy.stats import mannwhitneyu
 from torch import nn
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 
+from client_app.training.evaluation import predict
 from federation.study import StratumSpec
 from federation.tasks import Examples
-from simulation.measure import auc_with_interval, measure, predict, weighted_auc
+from simulation.measure import auc_with_interval, measure, weighted_auc
 
 
 def examples_of(targets, patients=None, **covariates):

@@ -372,7 +372,7 @@ def test_a_damaged_cache_is_named_and_rendered_again_to_the_same_models(
 
 
 def test_a_full_disk_at_a_checkpoint_fails_the_run_and_leaves_nothing_half_written(start):
-    """A real fault: no file may grow past 1 MiB. A model of this network is larger; what hospitals keep is not."""
+    """A real fault: no file may grow past 1 MiB. This network's model is larger; hospitals' files are not."""
     limited = ("bash", "-c", 'ulimit -f 1024; exec "$@"', "limited")
     process, folder = start("model.arguments.channels=[128,256]", "model.trainable=head", prefix=limited)
     out, err = process.communicate(timeout=60)

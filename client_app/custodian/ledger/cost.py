@@ -6,7 +6,7 @@ from typing import Literal
 
 from client_app.custodian.policy import Against, Lifetime
 from federation.accounting import RdpFilter, Spend
-from federation.promise import noise_multiplier
+from federation.promise import evaluation_noise, noise_multiplier
 from federation.study import Study
 
 Part = Literal["train", "test"]
@@ -41,6 +41,12 @@ def training_cost(study: Study, steps: int) -> Cost:
     """What ``steps`` steps of ``study`` cost a patient who learns; each update bears the whole noise."""
     noise = noise_multiplier(study)
     return Cost(steps, study.privacy.sampling_rate, noise_everybody=noise, noise_coordinator=noise)
+
+
+def evaluation_cost(study: Study) -> Cost:
+    """What the evaluation of ``study`` costs a held-out patient: one histogram, which all of them are in."""
+    noise = evaluation_noise(study)
+    return Cost(1, 1.0, noise_everybody=noise, noise_coordinator=noise)
 
 
 @dataclass(frozen=True)

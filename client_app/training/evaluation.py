@@ -1,0 +1,73 @@
+"""How a model does on held-out patients, as all that a site tells of it: how often each score occurs.
+
+A patient's score is the highest that any of their images has: the log odds of not being healthy. A patient is
+diseased if any of their images is. So each patient is in one of 2 x ``BINS`` places, however many images
+they have.
+
+Guarantee: the histogram satisfies (ε, δ) for unit = patient, adjacency = add or remove one patient, with the
+noise of ``federation.promise.evaluation_noise`` and sensitivity 1 in L2. Assumption: one histogram of a study
+is ever released under one secret; the custodian charges it, and gives the same one again.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import nn
+
+from client_app.training.noise import add_noise
+from client_app.training.stream import Stream
+from federation.head import head_inputs, head_of
+from federation.messages import BIN_EDGES, BINS, Parameters
+from federation.models import set_parameters
+from federation.promise import evaluation_noise
+from federation.study import Study
+from federation.tasks import Examples
+
+Scores = NDArray[np.float64]
+
+_IMAGES_AT_ONCE = 256
+
+
+def scores_of(study: Study, network: nn.Module, examples: Examples) -> Scores:
+    """The probability that each image is not healthy, float64 ``[images]``."""
+    images = torch.from_numpy(examples.images)
+    if study.model.trainable == "head":
+        return predict(head_of(network, study.model), head_inputs(network, study.model, images))
+    return predict(network, images)
+
+
+def predict(network: nn.Module, images: torch.Tensor) -> Scores:
+    """As ``scores_of``, for what the network takes."""
+    network.eval()
+    with torch.inference_mode():
+        batches = torch.split(images, _IMAGES_AT_ONCE)
+        scores = [network(batch).double().softmax(1)[:, 1:].sum(1) for batch in batches]
+    network.train()
+    return torch.cat(scores).numpy() if scores else np.zeros(0)
+
+
+def histogram(scores: Scores, examples: Examples) -> NDArray[np.float64]:
+    """How many patients have their score in each bin, float64 ``[2, BINS]``: of the healthy, of the diseased.
+
+    ``scores`` are probabilities, ``[images]``.
+    """
+    numbers, rows = np.unique(examples.patients, return_inverse=True)
+    score, diseased = np.zeros(len(numbers)), np.zeros(len(numbers), np.int64)
+    np.maximum.at(score, rows, scores)
+    np.maximum.at(diseased, rows, (examples.targets > 0).astype(np.int64))
+    counts = np.zeros((2, BINS))
+    np.add.at(counts, (diseased, np.digitize(score, expit(BIN_EDGES))), 1)
+    return counts
+
+
+def noised_histogram(
+    study: Study, network: nn.Module, parameters: Parameters, examples: Examples, secret: bytes
+) -> Parameters:
+    """What may be told of the model ``parameters`` (float32 ``[all]``): float32 ``[2 * BINS]``."""
+    set_parameters(network, parameters)
+    counts = torch.from_numpy(histogram(scores_of(study, network, examples), examples))
+    noise = evaluation_noise(study)
+    if noise is not None:
+        (counts,) = add_noise([counts], noise, 1.0, Stream(secret, study.id, "evaluation"))
+    return counts.flatten().numpy().astype(np.float32)
