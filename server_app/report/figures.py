@@ -165,8 +165,8 @@ def held_out(told: HeldOut | None, classes: tuple[str, str]) -> str | None:
         ):
             places = [number + shift for number in range(BINS)]
             axes.bar(places, counts, width=0.4, color=colour, label=name, zorder=2)
-        edges = [1 / (1 + math.exp(-edge)) for edge in BIN_EDGES]
-        axes.set_xticks(range(1, BINS), [f"{100 * edge:.4g}" for edge in edges])
+        edges = [100 / (1 + math.exp(-edge)) for edge in BIN_EDGES]
+        axes.set_xticks(range(1, BINS), [f"{edge:.{2 if edge < 99 else 4}g}" for edge in edges])
         axes.set(xlim=(0, BINS), xlabel=f"score: % sure of {names[1]}", ylabel="patients, with noise")
         axes.legend(loc="upper center", frameon=False)
         numbers = ", ".join(f"{healthy:.0f} and {diseased:.0f}" for healthy, diseased in _pairs(told))

@@ -13,6 +13,7 @@ from federation.errors import MessageError
 from federation.messages import (
     DescribeReply,
     DescribeRequest,
+    EvaluateRequest,
     RefusalReply,
     TrainReply,
     TrainRequest,
@@ -88,7 +89,8 @@ def test_the_helpers_of_this_test_make_a_good_body():
 
 
 def test_every_request_is_an_operation_and_nothing_else_is():
-    assert {"describe": DescribeRequest, "train": TrainRequest} == OPERATIONS
+    expected = {"describe": DescribeRequest, "train": TrainRequest, "evaluate": EvaluateRequest}
+    assert expected == OPERATIONS
 
 
 REFUSED = {

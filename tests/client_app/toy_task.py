@@ -15,8 +15,9 @@ SIZE = 12
 class Squares:
     """Class 1 has a bright square in the middle; a patient has one to three images."""
 
-    def __init__(self, patients: int, one_class: bool, fails_with: str) -> None:
+    def __init__(self, patients: int, held_out: int, one_class: bool, fails_with: str) -> None:
         self._patients = patients
+        self._held_out = held_out
         self._one_class = one_class
         self._fails_with = fails_with
 
@@ -26,7 +27,7 @@ class Squares:
         return Cohort(
             description=f"part {part} of {parts}",
             train=self._examples(self._patients, seed=part, name=f"{part}"),
-            test=self._examples(6, seed=1000 + part, name=f"{part}-test"),
+            test=self._examples(self._held_out, seed=1000 + part, name=f"{part}-test"),
         )
 
     def public_examples(self, count: int, seed: int) -> Examples:
@@ -50,6 +51,7 @@ class Squares:
 def create(options: Mapping[str, Option], folder: Path) -> Squares:
     return Squares(
         patients=int(options.get("patients", 24)),
+        held_out=int(options.get("held_out", 6)),
         one_class=bool(options.get("one_class", False)),
         fails_with=str(options.get("fails_with", "")),
     )

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from federation.config import compose_run
 from federation.errors import MessageError
 from federation.messages import (
+    BINS,
     DescribeReply,
     DescribeRequest,
+    EvaluateReply,
+    EvaluateRequest,
     RefusalReply,
     TrainReply,
     TrainRequest,
@@ -32,6 +35,8 @@ RECORDS = [
     DescribeReply(site="alder", declared_patients=40, description="CT slices of 1,25 mm – ünïcode"),
     TrainRequest(study=STUDY, round=1, parameters=NUMBERS),
     reply(),
+    EvaluateRequest(study=STUDY, parameters=NUMBERS),
+    EvaluateReply(site="alder", healthy=(0.25,) * BINS, diseased=(-1.5,) * BINS),
     RefusalReply(site="", kind="failed", rule="x", reason="ε > 3", reference="0123"),
 ]
 

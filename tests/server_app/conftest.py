@@ -17,8 +17,11 @@ from flwr.serverapp import Grid, ServerApp
 from federation.audit_log import BEFORE_THE_FIRST, AuditHead, sign_head
 from federation.config import RunConfig, compose_run
 from federation.messages import (
+    BINS,
     DescribeReply,
     DescribeRequest,
+    EvaluateReply,
+    EvaluateRequest,
     Record,
     TrainReply,
     from_content,
@@ -65,7 +68,7 @@ def _cache(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Hospital:
-    """What a node answers: honestly, unless ``describe`` or ``train`` make something else of its reply."""
+    """What a node answers: honestly, unless ``describe``, ``train`` or ``evaluate`` change its reply."""
 
     site: str
     change: float = 1.0
@@ -73,11 +76,17 @@ class Hospital:
     trainable: int = 18
     describe: Callable[[DescribeReply], Outgoing] = lambda reply: reply
     train: Callable[[TrainReply], Outgoing] = lambda reply: reply
+    healthy: tuple[float, ...] = (90.0, *[0.0] * (BINS - 2), 10.0)
+    diseased: tuple[float, ...] = (10.0, *[0.0] * (BINS - 2), 90.0)
+    evaluate: Callable[[EvaluateReply], Outgoing] = lambda reply: reply
 
     def answer(self, message: Message) -> Outgoing:
         request: Any = from_content(message.content)
         if isinstance(request, DescribeRequest):
             return self.describe(DescribeReply(site=self.site, declared_patients=self.patients))
+        if isinstance(request, EvaluateRequest):
+            reply = EvaluateReply(site=self.site, healthy=self.healthy, diseased=self.diseased)
+            return self.evaluate(reply)
         parameters = np.full(self.trainable, self.change, dtype=np.float32)
         steps = request.round * request.study.training.steps
         return self.train(TrainReply(site=self.site, round=request.round, steps=steps, parameters=parameters))
@@ -101,6 +110,7 @@ def client_app(answers: Mapping[str, Callable[[Message], Outgoing]]) -> ClientAp
 
     @app.query()
     @app.train()
+    @app.evaluate()
     def node(message: Message, context: Any) -> Message:
         answer = each[context.node_config["partition-id"]](message)
         if isinstance(answer, Record):

@@ -13,26 +13,26 @@ STUDY = "a" * 64
 
 @pytest.fixture
 def answers(tmp_path):
-    return Answers(tmp_path, STUDY)
+    return Answers(tmp_path, STUDY, "train")
 
 
 def test_the_last_answer_outlives_the_process(answers, tmp_path):
     assert answers.last is None
     for number in (1, 2):
         answers.remember(Answer(number, np.full(3, number, np.float32), b"optimiser %d" % number))
-    kept = Answers(tmp_path, STUDY).last
-    assert (kept.round, kept.optimizer, kept.update.tolist()) == (2, b"optimiser 2", [2, 2, 2])
+    kept = Answers(tmp_path, STUDY, "train").last
+    assert (kept.round, kept.optimizer, kept.released.tolist()) == (2, b"optimiser 2", [2, 2, 2])
 
 
 def test_another_study_has_answers_of_its_own(answers, tmp_path):
     answers.remember(Answer(1, np.zeros(3, np.float32), b""))
-    assert Answers(tmp_path, "b" * 64).last is None
+    assert Answers(tmp_path, "b" * 64, "train").last is None
 
 
 def test_an_answer_that_cannot_be_read_fails_closed(answers, tmp_path):
     answers.remember(Answer(1, np.zeros(3, np.float32), b""))
-    (tmp_path / "studies" / STUDY / "answer.safetensors").write_bytes(b"half a file")
-    with pytest.raises(DataError, match=r"answer\.safetensors"):
+    (tmp_path / "studies" / STUDY / "train.safetensors").write_bytes(b"half a file")
+    with pytest.raises(DataError, match=r"train\.safetensors"):
         _ = answers.last
 
 
@@ -40,7 +40,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from client_app.custodian.answers import Answers
-with Answers(Path(sys.argv[1]), sys.argv[2]).alone():
+with Answers(Path(sys.argv[1]), sys.argv[2], "train").alone():
     print("alone", flush=True)
     sys.stdin.read()
 """

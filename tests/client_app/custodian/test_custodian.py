@@ -356,7 +356,7 @@ class TestFailures:
         self, make_custodian, study, train, tmp_path
     ):
         first = train(make_custodian(), study, 1)
-        (tmp_path / "studies" / study.id / "answer.safetensors").unlink()
+        (tmp_path / "studies" / study.id / "train.safetensors").unlink()
         again = train(make_custodian(), study, 1)
         assert isinstance(first, TrainReply)
         assert (again.kind, again.rule) == ("failed", "DataError")

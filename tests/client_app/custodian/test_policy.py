@@ -7,14 +7,18 @@ from client_app.custodian.policy import Facts, decide
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GOOD = {"site": "alder", "now": NOW, "patients": 24, "classes": 2, "declared": 20}
 
+RENAMED = "a researcher renames patients by a task's options, so that they seem to have spent nothing"
+
 # Each rule, in the order in which they are asked, with a study and facts that it alone objects to.
 OBJECTIONS = {
     "not-a-participant": ({}, {"site": "zelkova"}),
     "study-expired": ({"expires": "2026-02-28"}, {}),
     "purpose-not-allowed": ({"purpose": "marketing"}, {}),
     "task-not-allowed": ({"task": {"package": "circles"}}, {}),
+    "task-options-not-allowed": ({"task": {"options": {"patients": 30}}}, {}),
     "network-not-allowed": ({"model": {"network": "torchvision.ResNet18"}}, {}),
     "privacy-mode-not-allowed": ({"privacy": {"mode": "none"}}, {}),
+    "metrics-not-allowed": ({"evaluation": {"epsilon": 8.0}}, {}),
     "epsilon-too-large": ({"privacy": {"epsilon": 10.5}}, {}),
     "delta-too-large": ({"privacy": {"delta": 2e-4}}, {}),
     "too-few-hospitals": ({"quorum": 1}, {}),
@@ -23,6 +27,7 @@ OBJECTIONS = {
     "cohort-of-one-class": ({}, {"classes": 1}),
     "declared-size-off": ({}, {"declared": 49}),
     "delta-too-large-for-cohort": ({"privacy": {"delta": 9e-5}}, {"patients": 12_000, "declared": 11_200}),
+    "held-out-too-few": ({}, {"held_out": 19}),
 }
 
 
@@ -30,12 +35,20 @@ OBJECTIONS = {
 def ask(make_site, make_study, no_privacy):
     """The answer of a hospital that accepts only private studies."""
     hours = {"start": "06:00", "end": "22:00"}
-    policy = make_site(policy={"privacy_modes": ["local"], "minimum_hospitals": 2, "hours": hours}).policy
+    changes = {
+        "privacy_modes": ["local"],
+        "minimum_hospitals": 2,
+        "hours": hours,
+        "metrics": [],
+        "task_options": {},
+    }
+    policy = make_site(policy={**changes, "metrics": [], "task_options": {}}).policy
 
     def answer(study=None, facts=None):
         study = {"quorum": 2, **(study or {})}
         if study.get("privacy", {}).get("mode") == "none":
             study["privacy"] = no_privacy
+            study["evaluation"] = study.get("evaluation") and {}
         return decide(policy, make_study(**study), Facts(**GOOD | (facts or {})))
 
     return answer
@@ -86,7 +99,7 @@ def test_reasons_say_what_was_asked_and_what_is_allowed(ask):
 def test_before_the_cohort_is_known_only_rules_about_the_study_are_asked(ask):
     unknown = {"patients": None, "classes": None, "declared": None}
     assert ask(facts=unknown).allowed
-    for rule in list(OBJECTIONS)[:6]:
+    for rule in list(OBJECTIONS)[:8]:
         study, facts = OBJECTIONS[rule]
         assert ask(study, unknown | facts).rule == rule
 
@@ -118,3 +131,41 @@ def test_delta_is_held_against_the_declared_size_alone(ask):
     ]
     assert {decision.rule for decision in decisions} == {"delta-too-large-for-cohort"}
     assert len({decision.reason for decision in decisions}) == 1, "one patient more or less is not told"
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"patients": 30, "one_class": False}, True),
+        ({"patients": 40, "one_class": False}, True),
+        ({"patients": 30}, False),
+        ({"patients": 31, "one_class": False}, False),
+        ({"patients": 30, "one_class": False, "fails_with": ""}, False),
+    ],
+    ids=["as asked", "another that is asked for", "left out", "another value", "not named"],
+)
+@pytest.mark.attack(RENAMED, held_by="a policy names the options that a study has to give its task")
+def test_a_study_gives_its_task_the_options_that_the_hospital_asks_for(
+    options, allowed, make_site, make_study
+):
+    policy = make_site(policy={"task_options": {"patients": [30, 40], "one_class": [False]}}).policy
+    decision = decide(policy, make_study(task={"options": options}), Facts(**GOOD))
+    assert (decision.rule == "task-options-not-allowed") is not allowed
+
+
+@pytest.mark.mutant(RENAMED, "task_options: any")
+def test_where_any_option_goes_patients_can_be_renamed(make_site, make_study):
+    study = make_study(task={"options": {"patients": 31}})
+    assert decide(make_site(policy={"task_options": "any"}).policy, study, Facts(**GOOD)).allowed
+
+
+def test_the_larger_of_two_epsilons_is_held_against_the_limit(make_site, make_study):
+    study = make_study(evaluation={"epsilon": 10.5})
+    decision = decide(make_site().policy, study, Facts(**GOOD))
+    assert (decision.rule, "ε=10.5" in decision.reason) == ("epsilon-too-large", True)
+
+
+@pytest.mark.parametrize("held_out", [0, 7, 19])
+def test_held_out_patients_below_the_minimum_are_never_counted(held_out, ask):
+    reason = ask(facts={"held_out": held_out}).reason
+    assert reason == "fewer than this hospital's minimum of 20 held-out patients"

@@ -1,14 +1,26 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from client_app.custodian import release
 from client_app.custodian.release import REASON_STAYS, Terms, require_releasable
 from federation.errors import ReleaseError
-from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
+from federation.messages import (
+    BINS,
+    DescribeReply,
+    DescribeRequest,
+    EvaluateReply,
+    EvaluateRequest,
+    RefusalReply,
+    TrainReply,
+    TrainRequest,
+)
 
 PATIENT = "Erika Mustermann"
 SIZE = 5
-TERMS = Terms("alder", description="X-rays", declared_patients=20, trainable=SIZE, steps=4)
+COUNTS = tuple(k + 0.25 for k in range(2 * BINS))
+TERMS = Terms("alder", description="X-rays", declared_patients=20, trainable=SIZE, steps=4, counts=COUNTS)
 UPDATE = np.arange(SIZE, dtype=np.float32)
 SMUGGLED = "a value smuggled out in a reply"
 
@@ -23,6 +35,11 @@ def update(**changes):
     return TrainReply.model_construct(
         **{"site": "alder", "round": 2, "steps": 4, "parameters": UPDATE, "heads": (), **changes}
     )
+
+
+def counts(healthy=COUNTS[:BINS], diseased=COUNTS[BINS:], **changes):
+    fields = {"site": "alder", "healthy": healthy, "diseased": diseased, "heads": ()}
+    return EvaluateReply.model_construct(**{**fields, **changes})
 
 
 def beside(reply, **fields):
@@ -51,7 +68,13 @@ def describe(make_study):
     return DescribeRequest(study=make_study())
 
 
-def test_what_was_asked_for_may_leave(train, describe):
+@pytest.fixture
+def evaluate(make_study):
+    return EvaluateRequest(study=make_study(), parameters=UPDATE)
+
+
+def test_what_was_asked_for_may_leave(train, describe, evaluate):
+    assert require_releasable(counts(), evaluate, TERMS) == counts()
     assert require_releasable(update(), train, TERMS) == update()
     assert require_releasable(description(), describe, TERMS) == description()
     for request in (train, describe):
@@ -101,6 +124,35 @@ def test_anything_else_stays(what, train):
 def test_a_description_says_what_the_site_has_declared(changes, describe):
     with pytest.raises(ReleaseError):
         require_releasable(description(**changes), describe, TERMS)
+
+
+HISTOGRAMS = {
+    "counts without noise": lambda: counts(tuple(map(float, range(BINS))), tuple(map(float, range(BINS)))),
+    "counts that were not charged": lambda: counts(healthy=(9.25, *COUNTS[1:BINS])),
+    "a score for each patient": lambda: counts(diseased=COUNTS),
+    "a metric beside it": lambda: beside(counts(), accuracy=0.97),
+    "an update for a histogram": update,
+}
+
+
+@pytest.mark.attack(SMUGGLED, held_by="an allow-list of typed records at the site's own door")
+@pytest.mark.parametrize("what", HISTOGRAMS)
+def test_of_held_out_patients_only_charged_noised_counts_leave(what, evaluate):
+    reply = HISTOGRAMS[what]()
+    told = (*reply.healthy, *reply.diseased) if what == "counts without noise" else COUNTS
+    with pytest.raises(ReleaseError):
+        require_releasable(reply, evaluate, replace(TERMS, counts=told))
+
+
+def test_a_histogram_is_no_answer_to_a_round(train):
+    with pytest.raises(ReleaseError):
+        require_releasable(counts(), train, TERMS)
+
+
+def test_a_study_that_promises_nothing_tells_whole_counts(evaluate):
+    whole = tuple(map(float, range(BINS)))
+    terms = replace(TERMS, counts=(*whole, *whole), noised=False)
+    assert require_releasable(counts(whole, whole), evaluate, terms).healthy == whole
 
 
 def test_what_is_not_a_rules_refusal_tells_no_reason(train):

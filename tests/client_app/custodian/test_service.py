@@ -159,7 +159,7 @@ class TestAnswers:
     def test_there_is_one_path_an_operation_and_no_other(self):
         app = service.relay_app(reply_to)
         routes = {(route.path, *sorted(route.methods)) for route in app.routes}
-        assert routes == {("/v1/describe", "POST"), ("/v1/train", "POST")}
+        assert routes == {(f"/v1/{operation}", "POST") for operation in ("describe", "train", "evaluate")}
 
 
 STRANGE = {

@@ -10,6 +10,7 @@ from server_app.record import (
     Absence,
     Comparison,
     EvaluationLine,
+    HeldOut,
     Measurement,
     PrivacyStatement,
     RoundLine,
@@ -128,6 +129,27 @@ def some_rounds(reason: str = "no answer for 60 s") -> list[RoundLine | Evaluati
 @pytest.fixture
 def summary() -> Summary:
     return a_summary()
+
+
+@pytest.fixture
+def held_out() -> Callable[..., HeldOut]:
+    """What three of four hospitals tell, with changes."""
+
+    def told(**changes: object) -> HeldOut:
+        values = {
+            "hospitals": SITES[:3],
+            "absent": (Absence(site="dogwood", reason="too few"),),
+            "epsilon": 2.0,
+            "delta": 1e-5,
+            "noise": 4.2,
+            "healthy": (90.0, 40.0, 12.0, 3.0, -2.5, 4.0, 1.0, 2.0, -1.0, 3.0),
+            "diseased": (1.0, -2.0, 3.0, 2.0, 4.0, 8.0, 10.0, 30.0, 60.0, 20.0),
+            "auc": 0.93,
+            "auc_interval": (0.88, 0.96),
+        }
+        return HeldOut.model_validate(values | changes)
+
+    return told
 
 
 @pytest.fixture

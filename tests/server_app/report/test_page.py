@@ -222,3 +222,10 @@ class TestWrongRecords:
         with pytest.raises(MessageError):
             write_report(run_dir)
         assert (run_dir / "report.html").read_bytes() == before
+
+
+def test_what_the_hospitals_tell_of_held_out_patients_has_its_picture(write_run, summary, held_out):
+    page = page_of(write_run(summary.model_copy(update={"held_out": held_out()})))
+    assert "What the hospitals themselves say" in page
+    assert "noise alone" in page
+    assert "What the hospitals themselves say" not in page_of(write_run(summary))

@@ -1,9 +1,12 @@
 """What the report says, situation by situation."""
 
+import pytest
+
 from server_app.record import Summary
+from server_app.report import meaning
 from server_app.report.meaning import epsilon_in_words, limits
 from server_app.report.reading import Run
-from server_app.report.text import facts, headline, notes, verdict
+from server_app.report.text import explanation, facts, headline, notes, verdict
 
 
 def without_scores(summary: Summary, **changes: object) -> Summary:
@@ -39,7 +42,7 @@ class TestHeadline:
         run = Run(without_scores(summary), tuple(rounds()[::2]))
         assert headline(run) == (
             "4 hospitals trained one model in 3 rounds at ε = 8 per patient; "
-            "hospitals release no scores, so how good it is stands in no record here."
+            "hospitals told nothing of how good it is."
         )
 
     def test_says_when_nobody_measured(self, summary):
@@ -165,3 +168,39 @@ def test_the_strip_gives_promise_and_cost(summary, rounds):
         ),
         "time": ("3 min 20 s", "started 2026-03-02 09:14"),
     }
+
+
+class TestHeldOut:
+    """What the hospitals themselves say of the released model."""
+
+    def test_outside_simulation_it_is_the_headline(self, summary, rounds, held_out):
+        run = Run(without_scores(summary, held_out=held_out()), tuple(rounds()[::2]))
+        assert headline(run) == (
+            "The model that 4 hospitals trained at ε = 8 per patient reaches 0.93 (AUC), "
+            "by the hospitals' own count."
+        )
+        assert facts(run)[2].value == "0.93"
+        assert "in 93 of 100" in explanation(run.summary)
+
+    def test_in_a_simulation_every_single_score_goes_first(self, summary, rounds, held_out):
+        run = Run(summary.model_copy(update={"held_out": held_out()}), tuple(rounds()[::2]))
+        assert "own count" not in headline(run)
+        assert "every single score" in " ".join(meaning.held_out(run.summary))
+
+    def test_it_says_what_it_cost_how_far_counts_are_off_and_who_did_not_tell(self, summary, held_out):
+        told = " ".join(meaning.held_out(without_scores(summary, held_out=held_out())))
+        assert "ε = 2" in told
+        assert "off by about 4.2 patients" in told
+        assert "dogwood did not tell: too few." in told
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"healthy": (), "diseased": (), "auc": None}, "fewer than the study asks for"),
+            ({"auc": None, "auc_interval": None}, "say nothing of how good it is"),
+            ({"epsilon": None, "noise": None}, "may give somebody away"),
+        ],
+    )
+    def test_it_says_what_is_missing(self, changes, said, summary, held_out):
+        told = " ".join(meaning.held_out(without_scores(summary, held_out=held_out(**changes))))
+        assert said in told
