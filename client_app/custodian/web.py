@@ -105,15 +105,20 @@ def _stopping() -> RefusedError:
     return RefusedError("stopping", "the custodian is stopping; ask again when it runs")
 
 
-def bare_app(limits: Limits) -> FastAPI:
-    """An app without routes or documentation, whose every failure is a refusal.
+def bare_app(limits: Limits, refuse: Callable[[Exception], Response] | None = None) -> FastAPI:
+    """An app without routes or documentation, whose every failure is answered by ``refuse``.
 
-    ``turns_of`` it is the queue for all of its work.
+    By default that is ``refusal``. ``turns_of`` the app is the queue for all of its work.
     """
+    refuse = refusal if refuse is None else refuse
+
+    async def handler(_: Request, error: Exception) -> Response:
+        return refuse(error)
+
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.turns = Turns(limits)
     for kind in (HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _refuse)
+        app.add_exception_handler(kind, handler)
     return app
 
 
@@ -158,10 +163,14 @@ def refusal(error: Exception) -> Response:
     """
     reference = uuid.uuid4().hex[:12]
     rule, reason = _rule(error)
-    status = _STATUS.get(rule, 400 if isinstance(error, MessageError) else 500)
     log.warning("not answered, by %s, reference %s", rule, reference, exc_info=error)
     reply = RefusalReply(site="", kind="failed", rule=rule, reason=reason, reference=reference)
-    return answered(to_bytes(reply), status)
+    return answered(to_bytes(reply), status_of(rule, error))
+
+
+def status_of(rule: str, error: Exception) -> int:
+    """HTTP's word for a refusal by ``rule``, which ``error`` led to."""
+    return _STATUS.get(rule, 400 if isinstance(error, MessageError) else 500)
 
 
 def _rule(error: Exception) -> tuple[str, str]:
@@ -175,7 +184,3 @@ def _rule(error: Exception) -> tuple[str, str]:
         case WardroundError():
             return type(error).__name__, _IN_THE_LOG
     return f"unexpected-{type(error).__name__}", _IN_THE_LOG
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    return refusal(error)
