@@ -3,6 +3,9 @@
 import click
 
 from client_app.commands.audit import audit
+from client_app.commands.consent import consent
+from client_app.commands.custodian import custodian
+from client_app.commands.study import study
 from federation.command_line import run
 
 
@@ -11,7 +14,7 @@ def commands() -> None:
     """A hospital's own view of studies and of what they do with its patients."""
 
 
-for group in (audit,):
+for group in (audit, custodian, study, consent):
     commands.add_command(group)
 
 

@@ -165,6 +165,11 @@ class Budget:
                 (_now(), study, part),
             )
 
+    def started(self, study: str, part: Part) -> bool:
+        """Whether the study's cost was ever set aside."""
+        with self._database.reading() as rows:
+            return _plan(rows, study, part) is not None
+
     def last(self, study: str, part: Part) -> Charge | None:
         """The study's last charge; None before the first."""
         with self._database.reading() as rows:

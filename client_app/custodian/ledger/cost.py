@@ -76,3 +76,12 @@ class Cap:
         spends = [cost.spend(self.against) for cost in history]
         known = [spend for spend in spends if spend is not None]
         return len(known) == len(spends) and self.filter.can_spend(known, asked)
+
+    def left(self, history: History) -> float | None:
+        """What of ε a patient with ``history`` has left to give; None where nothing bounds what was given.
+
+        In the filter's terms: its (α, ρ)-RDP budget less what was spent, which is ε less ε spent.
+        """
+        spends = [cost.spend(self.against) for cost in history]
+        known = [spend for spend in spends if spend is not None]
+        return None if len(known) < len(spends) else max(0.0, self.filter.budget - self.filter.spent(known))

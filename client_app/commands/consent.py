@@ -1,0 +1,43 @@
+"""``wardround-site consent``: who takes part in nothing any more."""
+
+import getpass
+from pathlib import Path
+
+import click
+
+from client_app.commands.site_option import site_option
+from federation.errors import ConfigError
+
+
+@click.group()
+def consent() -> None:
+    """Who takes part in nothing any more."""
+
+
+@consent.command()
+@click.argument("patients", metavar="PATIENT...", nargs=-1)
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file with the column patient, so that no name stands in the shell's history.",
+)
+@click.option("--by", help="Who says so; the audit log keeps the name. By default whoever is logged in.")
+@site_option
+def withdraw(patients: tuple[str, ...], table: Path | None, by: str | None, file: Path) -> None:
+    """Leave patients out of every round that has not begun, in all studies, for good.
+
+    PATIENT is what the hospital's data call the patient. To say it twice changes nothing.
+    """
+    from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
+    from client_app.desk import Withdraw, question  # noqa: PLC0415
+    from client_app.patient_list import patients_in  # noqa: PLC0415
+
+    named = (*patients, *(() if table is None else patients_in(table)))
+    if not named:
+        raise ConfigError("nobody was named; give PATIENT... or --csv FILE")
+    done = custodian_of(file).withdraw(question(Withdraw, by=by or getpass.getuser(), patients=named))
+    click.echo(
+        f"withdrawn: {done.patients} of the {len(set(named))} named had not withdrawn before. {done.known} "
+        "of them were in a study here; the others, should the data ever name them so, will be in none."
+    )

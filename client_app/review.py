@@ -1,0 +1,208 @@
+"""A study in words, for whoever has to decide about it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from client_app.custodian.ledger.studies import Approval, Proposal
+from client_app.demand import Demand
+from client_app.desk import Room, StudyState, StudyView
+from federation.study import ModelSpec, Study
+from federation.unit import at_delta
+
+_MOST_CHARACTERS = 600
+_LEARNS = {
+    "all": "all of it learns",
+    "last_block": "its last block and its head learn",
+    "norm_and_head": "its normalisation and its head learn",
+    "head": "only its head learns",
+}
+_START = {
+    "random": "random weights",
+    "phantom": "weights taught by generated examples, which show nobody",
+    "noise": "statistics of generated noise images, which show nobody",
+}
+_LOOKS = {
+    "everybody": "against everybody",
+    "coordinator": "against the coordinator and whoever colludes with it",
+}
+
+
+def shown(words: str) -> Text:
+    """A stranger's ``words`` as they may stand on a terminal: no control of it, no mark-up, one line."""
+    printable = "".join(c if c.isprintable() else " " for c in words[:_MOST_CHARACTERS])
+    more = len(words) - _MOST_CHARACTERS
+    return Text(printable if more <= 0 else f"{printable} … and {more} characters more")
+
+
+def study_table(states: Iterable[StudyState]) -> Table:
+    """A row for each study."""
+    table = Table(box=SIMPLE_HEAD, caption=f"ε is {at_delta(None)}, at the study's δ.")
+    for name in ("study", "title", "asked", "state", "by", "until", "ε cap", "rounds", "ε so far"):
+        table.add_column(name, overflow="fold")
+    for state in states:
+        proposal, approval = state.proposal, state.proposal.approval
+        table.add_row(
+            proposal.study.id[:12],
+            shown(proposal.study.title),
+            _day(proposal.asked),
+            proposal.state,
+            shown(proposal.revoked_by or (approval.by if approval else "")),
+            str(approval.until) if approval else "",
+            _number(approval.epsilon_cap) if approval else "",
+            f"{state.rounds} of {proposal.study.rounds}",
+            "no privacy" if state.epsilon is None else f"{state.epsilon:.2f}",
+        )
+    return table
+
+
+def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Table:
+    """What a study asks of this hospital, a fact a row.
+
+    Args:
+        view: what the custodian knows of it.
+        demand: what it asks for in numbers, or why that is not known.
+        room: what it would leave of patients' budgets; None where that is not known.
+    """
+    study = view.proposal.study
+    facts = {
+        "study": shown(f"{study.title} ({study.name})"),
+        "id": study.id,
+        "state": _state(view),
+        "purpose": shown(study.purpose),
+        "predicts": shown(f"{' or '.join(study.task.classes)}, from {_input(study)}"),
+        "data": shown(
+            f"this hospital's training patients for {study.task.package}, without those who have withdrawn"
+        ),
+        "network": shown(f"{study.model.network} {_arguments(study.model)}"),
+        "starts from": shown(study.start_from or _START[study.pretraining.source]),
+        "computes": _computes(study),
+        "leaves here": _leaves(demand),
+        "worst case": _promise(study),
+        "rests on": _trust(study),
+        "hospitals": shown(", ".join(study.participants)),
+        "quorum": f"a round counts with {study.quorum} of {len(study.participants)} hospitals",
+        "ends": "names no last day; whoever approves gives one" if study.expires is None else study.expires,
+        "policy": shown(
+            "every rule that needs no patients is met"
+            if view.decision.allowed
+            else f"REFUSES it by {view.decision.rule}: {view.decision.reason}"
+        ),
+        **_budget(room),
+        "installed": view.release or "the policy does not allow the task, so its code was not read",
+    }
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+    table.columns[1].overflow = "fold"
+    return table
+
+
+def _state(view: StudyView) -> Text:
+    proposal, approval = view.proposal, view.proposal.approval
+    return shown(f"{_history(proposal)}{_other_release(approval, view.release)}; {_so_far(view)}")
+
+
+def _history(proposal: Proposal) -> str:
+    asked, approval = f"asked for on {_day(proposal.asked)}", proposal.approval
+    if proposal.revoked_by is not None and proposal.revoked is not None:
+        return f"{asked}, revoked for good by {proposal.revoked_by} on {_day(proposal.revoked)}"
+    if approval is None:
+        return f"{asked}, waits for somebody to decide"
+    cap = "" if approval.epsilon_cap is None else f", up to ε = {approval.epsilon_cap:g}"
+    return f"{asked}, approved by {approval.by} on {_day(approval.at)} until {approval.until}{cap}"
+
+
+def _other_release(approval: Approval | None, installed: str | None) -> str:
+    if approval is None or approval.release == installed:
+        return ""
+    return f", with {approval.release}, which is not installed: it waits for a new approval"
+
+
+def _so_far(state: StudyState) -> str:
+    spent = "without privacy" if state.epsilon is None else f"ε = {state.epsilon:.2f}"
+    return f"{state.rounds} of {state.proposal.study.rounds} rounds so far, {spent}"
+
+
+def _input(study: Study) -> str:
+    size = " x ".join(str(side) for side in (study.task.channels, *study.task.image_size))
+    if not study.task.image_size:
+        return f"rows of {size} numbers"
+    return f"{'images that are drawn, not acquired,' if study.task.rendered else 'images'} of {size}"
+
+
+def _arguments(model: ModelSpec) -> str:
+    given = ", ".join(f"{name}={value}" for name, value in model.arguments.items())
+    return f"({given}); {_LEARNS[model.trainable]}"
+
+
+def _computes(study: Study) -> str:
+    chance = study.privacy.sampling_rate
+    who = "every patient" if chance == 1 else f"each patient with a chance of {chance:g}"
+    return f"{study.rounds} rounds of {study.training.steps} steps, {who} in each step"
+
+
+def _leaves(demand: Demand | str) -> Text:
+    if isinstance(demand, str):
+        return shown(f"not known: {demand}")
+    noise = demand.noise_multiplier
+    protection = (
+        "WITHOUT any noise, from which patients' images can be rebuilt"
+        if noise is None
+        else f"with this hospital's own noise of {noise:.3g} times what one patient can add"
+    )
+    return Text(
+        f"in each round one update of {demand.numbers:,} numbers, {protection}; beside it declared_patients "
+        "and description of the site's config, and how many steps were computed; nothing else"
+    )
+
+
+def _promise(study: Study) -> str:
+    privacy = study.privacy
+    if privacy.epsilon is None:
+        return "NO promise to patients"
+    return f"ε = {privacy.epsilon:g} {at_delta(privacy.delta)}, if every round runs"
+
+
+def _trust(study: Study) -> str:
+    if study.privacy.mode == "none":
+        return "everybody who sees an update or the model"
+    return (
+        "this hospital's program alone: it holds against the coordinator and all other hospitals, should "
+        "they all collude, and against whoever gets the model"
+    )
+
+
+def _budget(room: Room | None) -> Mapping[str, str]:
+    if room is None:
+        return {"budget": "not known"}
+    cap = room.lifetime
+    left = (
+        "no bound: whoever was in a study without privacy can be in no later one that promises something"
+        if room.left is None
+        else f"ε = {room.left:.2f} of {cap.epsilon:g} at δ = {cap.delta:g} {_LOOKS[cap.against]}, for "
+        "whoever has spent most"
+    )
+    if room.started:
+        return {"budget": "set aside when the study started here", "left after it": left}
+    known = _count(room.known, room.minimum)
+    return {
+        "budget": f"there is room for {_count(room.room, room.minimum)} of the {known} patients who were in "
+        "a study here before; everybody else has all of theirs",
+        "left after it": left,
+    }
+
+
+def _count(number: int | None, minimum: int) -> str:
+    return f"fewer than {minimum}" if number is None else str(number)
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
