@@ -8,8 +8,6 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from opacus.accountants import PRVAccountant
-
 from federation.accounting.renyi import conversion, renyi_cost
 from federation.accounting.spend import Spend
 from federation.errors import PrivacyError
@@ -38,6 +36,9 @@ def prv_epsilon(history: Sequence[Spend], delta: float) -> float:
         raise PrivacyError(
             f"no bound below {_HIGHEST_EPSILON} for {_told(history)} at delta={delta}; {_REMEDY}"
         )
+    # It loads torch, which takes seconds; what accounts for no such steps does without.
+    from opacus.accountants import PRVAccountant  # noqa: PLC0415
+
     accountant = PRVAccountant()
     accountant.history = [(spend.noise_multiplier, spend.sampling_rate, spend.steps) for spend in history]
     try:
