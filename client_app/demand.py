@@ -7,29 +7,16 @@ there is, and then it is the look that ends, and not the process that holds the 
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import psutil
 
+from client_app.desk import Demand
 from federation.errors import RunError
 from federation.models import build_network, layout_of
 from federation.promise import noise_multiplier
 from federation.study import Study
 
 _MOST_BYTES = 6 * 2**30
-
-
-@dataclass(frozen=True)
-class Demand:
-    """See the module.
-
-    Attributes:
-        numbers: that each update has.
-        noise_multiplier: the noise's standard deviation over the clipping norm; None without privacy.
-    """
-
-    numbers: int
-    noise_multiplier: float | None
 
 
 def demand_of(study: Study) -> Demand:
@@ -42,7 +29,7 @@ def demand_of(study: Study) -> Demand:
     try:
         with at_most(_MOST_BYTES):
             numbers = int(layout_of(build_network(study.model, study.task)).mask.sum())
-            return Demand(numbers, noise_multiplier(study))
+            return Demand(numbers=numbers, noise_multiplier=noise_multiplier(study))
     except MemoryError as error:
         raise RunError(
             f"study {study.id[:12]} asks for more than {_MOST_BYTES // 2**30} GiB before it even trains; "

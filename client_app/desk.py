@@ -167,6 +167,18 @@ class Room(Frozen):
     lifetime: Lifetime
 
 
+class Demand(Frozen):
+    """What a study asks for in numbers that have to be computed; see ``client_app.demand``.
+
+    Attributes:
+        numbers: that each update has.
+        noise_multiplier: the noise's standard deviation over the clipping norm; None without privacy.
+    """
+
+    numbers: int
+    noise_multiplier: Positive | None
+
+
 class Withdrawn(Frozen):
     """What came of a withdrawal.
 

@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client_app.custodian.ledger.studies import Approval, Proposal
-from client_app.demand import Demand
-from client_app.desk import Room, StudyState, StudyView
+from client_app.desk import Demand, Room, StudyState, StudyView
 from federation.study import ModelSpec, Study
 from federation.unit import at_delta
 
