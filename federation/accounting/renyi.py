@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterable
 
-from opacus.accountants.analysis.rdp import compute_rdp
-
 from federation.accounting.spend import Spend
 
 
@@ -15,6 +13,9 @@ def renyi_cost(history: Iterable[Spend], order: int) -> float:
     the divergence is a finite sum (Mironov, Talwar & Zhang 2019, section 3.3), and the direction taken is the
     larger one (theirs too); infinite where it is beyond floating point.
     """
+    # It loads torch, which takes seconds; what only reads a policy does without.
+    from opacus.accountants.analysis.rdp import compute_rdp  # noqa: PLC0415
+
     try:
         return math.fsum(
             float(

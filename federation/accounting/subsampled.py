@@ -36,7 +36,7 @@ def prv_epsilon(history: Sequence[Spend], delta: float) -> float:
         raise PrivacyError(
             f"no bound below {_HIGHEST_EPSILON} for {_told(history)} at delta={delta}; {_REMEDY}"
         )
-    # It loads torch, which takes seconds; what accounts for no such steps does without.
+    # It loads torch, which takes seconds; what accounts for nothing does without.
     from opacus.accountants import PRVAccountant  # noqa: PLC0415
 
     accountant = PRVAccountant()
