@@ -190,7 +190,7 @@ def _budget(room: Room | None) -> Mapping[str, str]:
     known = _count(room.known, room.minimum)
     return {
         "budget": f"there is room for {_count(room.room, room.minimum)} of the {known} patients who were in "
-        "a study here before; everybody else has all of theirs",
+        "a study here before and have not withdrawn; everybody else has all of theirs",
         "left after it": left,
     }
 

@@ -67,13 +67,16 @@ def show(name: str, file: Path) -> None:
 def approve(name: str, by: str, until: datetime | None, epsilon_cap: float | None, file: Path) -> None:
     """Agree to a study, as it stands and with the release that is installed."""
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
+    from client_app.demand import demand_of  # noqa: PLC0415
     from client_app.desk import Approve, question  # noqa: PLC0415
     from client_app.review import study_table  # noqa: PLC0415
 
-    agreed = question(
-        Approve, study=name, by=by, until=None if until is None else until.date(), epsilon_cap=epsilon_cap
-    )
-    print_table(study_table([custodian_of(file).approve(agreed)]))
+    client = custodian_of(file)
+    asked = client.study(name).proposal.study
+    demand_of(asked)  # what cannot be looked at here would end the custodian
+    last_day = None if until is None else until.date()
+    agreed = question(Approve, study=asked.id, by=by, until=last_day, epsilon_cap=epsilon_cap)
+    print_table(study_table([client.approve(agreed)]))
 
 
 @study.command()
