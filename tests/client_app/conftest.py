@@ -1,6 +1,7 @@
 """A toy task, studies of it, and hospitals that hold it."""
 
 import asyncio
+import json
 import os
 import socket
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
@@ -177,10 +179,10 @@ def answers(path: Path) -> bool:
 
 
 @contextmanager
-def _served(path: Path, handle: Callable[[Request], Reply], limits: Limits) -> Iterator[None]:
+def served(path: Path, app: FastAPI) -> Iterator[None]:
     """uvicorn on a real socket, in a thread of its own."""
     loop, stopping = asyncio.new_event_loop(), asyncio.Event()
-    serving = serve_until(stopping, {path: relay_app(handle, limits)})
+    serving = serve_until(stopping, {path: app})
     thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
     thread.start()
     try:
@@ -200,7 +202,7 @@ def serve_for_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calla
 
         def start(handle: Callable[[Request], Reply], **limits: Any) -> Path:
             path = tmp_path_factory.mktemp("socket") / "relay.sock"
-            stack.enter_context(_served(path, handle, Limits(**limits)))
+            stack.enter_context(served(path, relay_app(handle, Limits(**limits))))
             return path
 
         yield start
@@ -213,7 +215,36 @@ def serve_relay(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
         def start(handle: Callable[[Request], Reply], **limits: Any) -> Path:
             path = tmp_path / f"{len(list(tmp_path.glob('*.sock')))}.sock"
-            stack.enter_context(_served(path, handle, Limits(**limits)))
+            stack.enter_context(served(path, relay_app(handle, Limits(**limits))))
             return path
 
         yield start
+
+
+@pytest.fixture
+def serve_app(tmp_path: Path) -> Iterator[Callable[[Path, FastAPI], None]]:
+    """Serve an app on a socket until the test ends."""
+    with ExitStack() as stack:
+        yield lambda path, app: stack.enter_context(served(path, app))
+
+
+@pytest.fixture(scope="session")
+def write_hospital() -> Callable[..., Path]:
+    """Write alder's ``site.yaml``, with changes: its people decide, and its state is in ``folder``."""
+
+    def write(folder: Path, **changes: Any) -> Path:
+        values = SITE | {
+            "approval": "operator",
+            "declared_patients": 20,
+            "description": "Squares from one machine",
+            "service": {
+                "folder": str(folder / "state"),
+                "relay": str(folder / "relay" / "relay.sock"),
+                "admin": str(folder / "admin" / "admin.sock"),
+            },
+        }
+        file = folder / "site.yaml"
+        file.write_text(json.dumps(changed(values, changes)))
+        return file
+
+    return write
