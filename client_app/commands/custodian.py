@@ -30,7 +30,10 @@ def custodian(file: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    # Torch and MONAI take seconds to load, so help is there at once.
+    from client_app.site import hospital  # noqa: PLC0415
+
+    config = hospital(file)
+    # Torch and MONAI take seconds to load, so what is wrong with the config is said at once.
     from client_app.custodian.process import run_custodian  # noqa: PLC0415
 
-    run_custodian(file)
+    run_custodian(config)

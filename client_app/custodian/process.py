@@ -13,21 +13,20 @@ from client_app.custodian.keys import SiteKeys
 from client_app.custodian.server import serve
 from client_app.custodian.service import relay_app
 from client_app.custodian.web import Limits
-from client_app.site import hospital
+from client_app.site import HospitalConfig
 from federation.errors import ConfigError, StorageError
 from federation.files import locked
 
 log = logging.getLogger("wardround.custodian")
 
 
-def run_custodian(file: Path) -> None:
-    """Serve the hospital of ``site.yaml`` until SIGTERM or SIGINT.
+def run_custodian(config: HospitalConfig) -> None:
+    """Serve a hospital until SIGTERM or SIGINT.
 
     Raises:
-        WardroundError: its config, folder, ledger, audit log or sockets are not as they must be; then nothing
-            is served.
+        WardroundError: its folder, tasks, keys, ledger, audit log or sockets are not as they must be; then
+            nothing is served.
     """
-    config = hospital(file)
     service = config.service
     with alone_in(service.folder):
         load_tasks(config.policy.tasks)
