@@ -63,6 +63,8 @@ class Approvals:
                 "not-approved", f"study {study.id[:12]} waits for this hospital's approval; run it again then"
             )
         if proposal.revoked_by is not None or proposal.approval is None:
+            # It may have been revoked while it was being opened, just before its cost was set aside.
+            self._ledger.budget.end(study.id)
             raise RefusedError("study-revoked", f"this hospital has taken study {study.id[:12]} back")
         if self._today() > proposal.approval.until:
             raise RefusedError("approval-expired", f"the approval ended on {proposal.approval.until}")

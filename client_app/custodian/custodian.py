@@ -3,7 +3,8 @@
 The order: does everybody else know this site's log as it is, does the policy allow the study, have the
 hospital's people agreed to it, was its protection rehearsed (before any data are opened), is the cohort large
 enough of those who consent and have budget left, is the model sound, is the round unspent (charged on disk),
-then train, then may the result leave, and only then release it. One request at a time.
+then train, then may the result leave, and only then release it. One request at a time; people approve, revoke
+and withdraw beside it.
 """
 
 import hashlib

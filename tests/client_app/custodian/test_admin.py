@@ -12,6 +12,7 @@ import pytest
 from client_app.custodian import admin
 from client_app.custodian.admin import admin_app
 from client_app.custodian.approvals import Agreement
+from client_app.custodian.opening import open_study
 from client_app.custodian.service import relay_app
 from client_app.desk import Room, Studies, StudyState, StudyView, Withdrawn
 from client_app.training.local_round import LocalTraining
@@ -304,6 +305,23 @@ class TestWhileARoundTrains:
                 waiting.result(timeout=0.5)
             go_on.set()
             assert waiting.result().proposal.state == "revoked"
+
+
+def test_a_study_that_is_revoked_while_it_is_opened_keeps_nothing_aside(
+    custodian, study, train, ask, monkeypatch
+):
+    train(custodian, study)
+    approved(ask, study)
+
+    def revoked_before(*args):
+        custodian.approvals.revoke(study.id, "Dr. Frei")
+        return open_study(*args)
+
+    monkeypatch.setattr("client_app.custodian.custodian.open_study", revoked_before)
+    assert train(custodian, study).rule == "study-revoked"
+    histories = custodian.ledger.budget.histories()
+    assert len(histories) == 24
+    assert not any(histories.values())
 
 
 WRONG = {
