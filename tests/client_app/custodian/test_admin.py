@@ -289,6 +289,26 @@ class TestWhileARoundTrains:
             "refused",
         ]
 
+    @pytest.mark.attack(WAITS, held_by="decisions take no turn with rounds")
+    def test_nor_does_a_decision_wait_for_somebody_who_looks(self, custodian, study, monkeypatch):
+        custodian.handle(DescribeRequest(study=study))
+        looking, seen = threading.Event(), threading.Event()
+
+        def look(custodian, question):
+            looking.set()
+            seen.wait()
+            return Studies(studies=())
+
+        monkeypatch.setattr(admin, "_studies", look)
+        app = admin_app(custodian)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(post, app, "studies", {})
+            looking.wait()
+            assert post(app, "revoke", {"study": study.id, "by": "Dr. Frei"}).status_code == 200
+            assert not answer.done()
+            seen.set()
+            assert answer.result().status_code == 200
+
     @pytest.mark.mutant(WAITS, "takes turns with rounds")
     def test_with_turns_a_revocation_would_wait(self, training, custodian, study, ask, monkeypatch):
         _, go_on = training
