@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from client_app.commands.site_option import site_option
 from federation.command_line import print_table
 from federation.errors import ConfigError
 
@@ -46,4 +47,42 @@ def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path | None
     print_table(audit_table(audited.record))
     click.echo(page)
     if audited.record.rehearsal is not None and not audited.record.rehearsal.passed:
+        sys.exit(1)
+
+
+@audit.command()
+@site_option
+@click.option("--study", default="", help="Only of the study whose id begins so.")
+@click.option("--event", default="", help="Only of this kind, e.g. released.")
+@click.option("--last", type=click.IntRange(min=1), help="Only so many, the latest.")
+def show(file: Path, study: str, event: str, last: int | None) -> None:
+    """List what has happened here, the oldest first; a custodian may be running."""
+    from client_app.books.audit import audit_table, log_folder, read_log  # noqa: PLC0415
+    from client_app.site import hospital  # noqa: PLC0415
+
+    chosen = [
+        link
+        for link in read_log(log_folder(hospital(file)))
+        if link.entry.study.startswith(study) and event in ("", link.entry.event)
+    ]
+    print_table(audit_table(chosen if last is None else chosen[-last:]))
+
+
+@audit.command()
+@site_option
+@click.option(
+    "--heads",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What somebody else holds of this log, e.g. a coordinator's audit-heads.jsonl; may be repeated.",
+)
+def verify(file: Path, heads: tuple[Path, ...]) -> None:
+    """Read the whole log anew, and hold it against what others hold of it; exit code 1 if it is broken."""
+    from client_app.books.audit import log_findings  # noqa: PLC0415
+    from client_app.books.findings import findings_table, sound  # noqa: PLC0415
+    from client_app.site import hospital  # noqa: PLC0415
+
+    findings = list(log_findings(hospital(file), heads))
+    print_table(findings_table(findings))
+    if not sound(findings):
         sys.exit(1)

@@ -111,7 +111,7 @@ def read_books(path: Path, *, check: bool = False) -> Books:
             if check:
                 database.check()
             return _books(database)
-    except ValueError as error:  # pydantic's, of a study, and those of dates
+    except (TypeError, ValueError) as error:  # of a study or a date that is none
         raise LedgerError(f"{path} has a row that cannot be read; restore the newest copy") from error
     finally:
         database.close()

@@ -1,5 +1,6 @@
 """What a study takes from a patient, as the ledger keeps it: two events, one for each who may be looking."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -73,15 +74,33 @@ class Cap:
         asked = planned.spend(self.against)
         if asked is None:
             return True
-        spends = [cost.spend(self.against) for cost in history]
-        known = [spend for spend in spends if spend is not None]
-        return len(known) == len(spends) and self.filter.can_spend(known, asked)
+        known = self._known(history)
+        return known is not None and self.filter.can_spend(known, asked)
+
+    def share(self, history: History) -> float:
+        """How much of the cap ``history`` has used, 1 is all of it; infinite if part of it has no bound."""
+        known = self._known(history)
+        return math.inf if known is None else self.filter.spent(known) / self.filter.budget
+
+    def epsilon(self, share: float) -> float:
+        """The ε, at the cap's δ, that has been given where ``share`` of the cap is used.
+
+        Guarantee: that of the class, so it holds also where studies were chosen after looking at earlier
+        ones. Its price is that the first study costs the most, however small.
+        """
+        start = self.filter.epsilon - self.filter.budget
+        return start + share * self.filter.budget if share else 0.0
 
     def left(self, history: History) -> float | None:
         """What of ε a patient with ``history`` has left to give; None where nothing bounds what was given.
 
         In the filter's terms: its (α, ρ)-RDP budget less what was spent, which is ε less ε spent.
         """
+        known = self._known(history)
+        return None if known is None else max(0.0, self.filter.budget - self.filter.spent(known))
+
+    def _known(self, history: History) -> list[Spend] | None:
+        """What was spent; None if part of it has no bound."""
         spends = [cost.spend(self.against) for cost in history]
         known = [spend for spend in spends if spend is not None]
-        return None if len(known) < len(spends) else max(0.0, self.filter.budget - self.filter.spent(known))
+        return known if len(known) == len(spends) else None
