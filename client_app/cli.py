@@ -5,6 +5,7 @@ import click
 from client_app.commands.audit import audit
 from client_app.commands.consent import consent
 from client_app.commands.custodian import custodian
+from client_app.commands.doctor import doctor
 from client_app.commands.ledger import ledger
 from client_app.commands.study import study
 from federation.command_line import run
@@ -15,7 +16,7 @@ def commands() -> None:
     """A hospital's own view of studies and of what they do with its patients."""
 
 
-for group in (audit, consent, custodian, ledger, study):
+for group in (audit, consent, custodian, doctor, ledger, study):
     commands.add_command(group)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,6 +106,7 @@ def live(make_study, start_of):
             assert custodian.handle(DescribeRequest(study=each)).rule == "not-approved"
             custodian.approvals.approve(each.id, agreement)
         assert custodian.handle(DescribeRequest(study=failing)).rule == "unexpected-RuntimeError"
+        custodian.approvals.revoke(failing.id, "Dr. Frei")
         assert isinstance(train(1), TrainReply)
         keys = SiteKeys.found_in(one.service)
         custodian.ledger.consent.withdraw({keys.pseudonym(PLANTED[2])})
@@ -127,16 +127,11 @@ def _once(tmp_path_factory, make_hospital, live):
 
 
 @pytest.fixture
-def moved(_once, tmp_path, make_hospital) -> Callable[[], Hospital]:
+def alder(_once, tmp_path, make_hospital) -> Hospital:
     """A copy of it in the test's own folder."""
     one = make_hospital(tmp_path / "alder")
     shutil.copytree(_once[0].service, one.service)
     return one
-
-
-@pytest.fixture
-def alder(moved) -> Hospital:
-    return moved
 
 
 @pytest.fixture
