@@ -64,3 +64,16 @@ def test_keys_are_never_printed(tmp_path):
     keys = SiteKeys.seeded(1, "alder")
     assert keys.noise.hex() not in repr(keys)
     assert str(keys.noise) not in repr(keys)
+
+
+class TestFoundIn:
+    def test_gives_the_keys_that_lie_there(self, tmp_path):
+        kept = SiteKeys.kept_in(tmp_path)
+        found = SiteKeys.found_in(tmp_path)
+        assert (found.noise, found.owner) == (kept.noise, kept.owner)
+        assert found.identity.private_bytes_raw() == kept.identity.private_bytes_raw()
+
+    def test_makes_none(self, tmp_path):
+        with pytest.raises(DataError, match="noise cannot be read"):
+            SiteKeys.found_in(tmp_path)
+        assert list(tmp_path.iterdir()) == []

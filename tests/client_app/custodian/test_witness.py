@@ -6,9 +6,9 @@ import pytest
 from client_app.custodian import witness
 from client_app.custodian.audit_log import AuditLog
 from client_app.custodian.keys import SiteKeys
-from client_app.custodian.witness import Witness
+from client_app.custodian.witness import Witness, told_charges
 from federation.audit_log import AuditHead, sign_head
-from federation.errors import AuditError, LedgerError
+from federation.errors import AuditError, LedgerError, StorageError
 from federation.messages import DescribeRequest, RefusalReply, TrainReply, TrainRequest
 
 RESTORED = "ledger and audit log put back together to yesterday's copy"
@@ -123,6 +123,23 @@ def test_a_charge_that_the_log_did_not_tell_in_time_is_told_at_the_start(
             ask(custodian, study, 2)
     entries = list(make_custodian(folder=site).audit.entries())
     assert (entries[-1].event, entries[-1].round, entries[-1].facts) == ("recovered", 2, {"charge": 2})
+
+
+def test_a_charge_in_the_middle_that_the_log_never_told_is_told_at_the_start(
+    make_custodian, ask, study, site, monkeypatch
+):
+    custodian = make_custodian(folder=site)
+    with monkeypatch.context() as patch:
+
+        def full(*args, **kwargs):
+            raise StorageError("the disk is full")
+
+        patch.setattr(type(custodian), "_note", full)
+        assert ask(custodian, study, 1).rule == "StorageError"
+    assert isinstance(ask(custodian, study, 2), TrainReply)
+    entries = list(make_custodian(folder=site).audit.entries())
+    assert (entries[-1].event, entries[-1].facts) == ("recovered", {"charge": 1})
+    assert told_charges(entries) == {1, 2}
 
 
 def test_another_sites_head_under_this_sites_name_is_refused(make_custodian, ask, study):
