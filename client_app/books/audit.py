@@ -35,7 +35,8 @@ def read_log(folder: Path) -> list[Link]:
         StorageError: it cannot be read.
     """
     with _between_writes(folder / "lock"):
-        return read_chain(audit_lines(folder))
+        lines = list(audit_lines(folder))
+    return read_chain(lines)  # which takes longer than a custodian should have to wait
 
 
 def log_findings(config: HospitalConfig, held: Sequence[Path] = ()) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """What the ledger comes to: what each study has cost, and how much of their cap patients have used."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import accumulate
@@ -119,15 +120,15 @@ def statement_of(config: HospitalConfig, books: Books) -> Statement:
 
 
 def _study(books: Books, proposal: Proposal) -> StudyAccount:
-    study = proposal.study
-    reservations = [each for each in books.reservations if each.study == study.id]
+    study, study_id = proposal.study, proposal.study.id
+    reservations = [each for each in books.reservations if each.study == study_id]
     going = [each for each in reservations if each.ended is None]
-    charges = [charge for charge in books.charges if charge.study == study.id]
+    charges = [charge for each in reservations for charge in books.charged(study_id, each.part)]
     costs = [charge.cost for charge in charges]
     unused = [
         cost
         for each in going
-        for cost in _rest(each.plan, sum(c.cost.steps for c in books.charged(study.id, each.part)))
+        for cost in _rest(each.plan, sum(c.cost.steps for c in books.charged(study_id, each.part)))
     ]
     state: StudyState = proposal.state
     if state == "approved" and reservations:
@@ -166,7 +167,7 @@ def _patients(books: Books, cap: Cap, policy: Policy) -> PatientsAccount:
     shares: list[tuple[float, int]] = []
     room = 0
     for memberships, count in books.patients.items():
-        history = books.history(memberships)
+        history = _merged(books.history(memberships))
         share = cap.share(history)
         shares.append((share, count))
         bands[_band(share)] += count
@@ -179,6 +180,14 @@ def _patients(books: Books, cap: Cap, policy: Policy) -> PatientsAccount:
         count=sum(books.patients.values()),
         withdrawn=books.withdrawn,
     )
+
+
+def _merged(history: Iterable[Cost]) -> list[Cost]:
+    """The same in as few entries as there are mechanisms, of which a filter adds up the steps."""
+    steps: dict[Cost, int] = defaultdict(int)
+    for cost in history:
+        steps[replace(cost, steps=1)] += cost.steps
+    return [replace(mechanism, steps=count) for mechanism, count in steps.items()]
 
 
 def largest_study(policy: Policy) -> Cost:
@@ -205,13 +214,19 @@ def _history(books: Books, cap: Cap) -> Iterable[Moment]:
     def share_of(cost: Cost) -> float:
         return cap.share([cost])
 
-    used: dict[tuple[Membership, ...], float] = dict.fromkeys(books.patients, 0.0)
+    groups = list(books.patients.items())
+    bearers: dict[tuple[str, str], list[tuple[int, Membership]]] = defaultdict(list)
+    for group, (memberships, _) in enumerate(groups):
+        for membership in memberships:
+            bearers[membership.study, membership.part].append((group, membership))
+    used = [0.0] * len(groups)
     for charge in books.charges:
-        for memberships in used:
-            if any(membership.bears(charge) for membership in memberships):
-                used[memberships] += share_of(charge.cost)
+        for group, membership in bearers[charge.study, charge.part]:
+            if membership.bears(charge):
+                used[group] += share_of(charge.cost)
+        middle = _median((share, count) for share, (_, count) in zip(used, groups, strict=True))
         yield Moment(
             time=datetime.fromisoformat(charge.reserved),
-            most=cap.epsilon(max(used.values(), default=0.0)),
-            median=cap.epsilon(_median((used[key], count) for key, count in books.patients.items())),
+            most=cap.epsilon(max(used, default=0.0)),
+            median=cap.epsilon(middle),
         )

@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from client_app.commands.site_option import site_option
+from federation.audit_log import Event
 from federation.command_line import print_table
 from federation.errors import ConfigError
 
@@ -53,9 +55,9 @@ def privacy(overrides: tuple[str, ...], run_folder: Path | None, to: Path | None
 @audit.command()
 @site_option
 @click.option("--study", default="", help="Only of the study whose id begins so.")
-@click.option("--event", default="", help="Only of this kind, e.g. released.")
+@click.option("--event", type=click.Choice(get_args(Event)), help="Only of this kind.")
 @click.option("--last", type=click.IntRange(min=1), help="Only so many, the latest.")
-def show(file: Path, study: str, event: str, last: int | None) -> None:
+def show(file: Path, study: str, event: str | None, last: int | None) -> None:
     """List what has happened here, the oldest first; a custodian may be running."""
     from client_app.books.audit import audit_table, log_folder, read_log  # noqa: PLC0415
     from client_app.site import hospital  # noqa: PLC0415
@@ -63,7 +65,7 @@ def show(file: Path, study: str, event: str, last: int | None) -> None:
     chosen = [
         link
         for link in read_log(log_folder(hospital(file)))
-        if link.entry.study.startswith(study) and event in ("", link.entry.event)
+        if link.entry.study.startswith(study) and event in (None, link.entry.event)
     ]
     print_table(audit_table(chosen if last is None else chosen[-last:]))
 

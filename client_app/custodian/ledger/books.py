@@ -1,9 +1,10 @@
 """The ledger as an auditor reads it: all of its books in a view of one moment, and nobody's pseudonym."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from client_app.custodian.ledger.budget import Budget, Charge
@@ -77,21 +78,32 @@ class Books:
     patients: Mapping[tuple[Membership, ...], int]
     withdrawn: int
 
-    def charged(self, study: str, part: Part) -> list[Charge]:
+    def charged(self, study: str, part: Part) -> Sequence[Charge]:
         """The charges of one part of a study."""
-        return [charge for charge in self.charges if (charge.study, charge.part) == (study, part)]
+        return self._charged.get((study, part), ())
 
-    def history(self, memberships: tuple[Membership, ...]) -> tuple[Cost, ...]:
+    def history(self, memberships: Sequence[Membership]) -> tuple[Cost, ...]:
         """What patients with these memberships have spent, or has been set aside for them."""
         costs: list[Cost] = []
-        going = {(r.study, r.part): r.plan for r in self.reservations if r.ended is None}
-        for membership in memberships:
-            plan = going.get((membership.study, membership.part))
-            if plan is not None and membership.left_before is None:
+        for each in memberships:
+            plan = self._going.get((each.study, each.part))
+            if plan is not None and each.left_before is None:
                 costs.append(plan)
             else:
-                costs += [charge.cost for charge in self.charges if membership.bears(charge)]
+                costs += [charge.cost for charge in self.charged(each.study, each.part) if each.bears(charge)]
         return tuple(costs)
+
+    @cached_property
+    def _charged(self) -> Mapping[tuple[str, Part], Sequence[Charge]]:
+        found: dict[tuple[str, Part], list[Charge]] = defaultdict(list)
+        for charge in self.charges:
+            found[charge.study, charge.part].append(charge)
+        return found
+
+    @cached_property
+    def _going(self) -> Mapping[tuple[str, Part], Cost]:
+        """What studies that go on have set aside."""
+        return {(each.study, each.part): each.plan for each in self.reservations if each.ended is None}
 
 
 def read_books(path: Path, *, check: bool = False) -> Books:
