@@ -1,4 +1,4 @@
-"""A hospital whose custodian answers, one whose custodian has seen much, and the commands as they are typed."""
+"""A hospital whose custodian answers, one whose custodian has seen much, and the commands as typed."""
 
 import json
 import shutil
