@@ -19,6 +19,11 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
+def printable(text: str) -> str:
+    """A stranger's ``text`` without what would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def run(commands: click.Command) -> None:
     """Run a command line; what is refused is a line and exit code 1."""
     try:

@@ -21,6 +21,8 @@ ModelVersion = Annotated[
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+# More than anybody trains, and what accounting for sampled steps has memory for.
+_MOST_STEPS = 1_000_000
 # Far from where 32-bit numbers lose their precision or their range.
 Moderate = Annotated[float, Field(ge=1e-6, le=1e6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -269,6 +271,11 @@ class Study(Frozen):
         if self.quorum > len(self.participants):
             raise ValueError(
                 f"quorum={self.quorum} can never be met by {len(self.participants)} participants; lower it"
+            )
+        if self.total_steps > _MOST_STEPS:
+            raise ValueError(
+                f"rounds={self.rounds} of training.steps={self.training.steps} are more than {_MOST_STEPS:,} "
+                "steps; lower one of them"
             )
         if self.training.augmentation is not None and not self.task.image_size:
             raise ValueError(f"training.augmentation moves images, and task {self.task.name} has none")

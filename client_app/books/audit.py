@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from client_app.books.findings import Finding
-from client_app.books.told import printable
 from client_app.custodian.keys import SiteKeys
 from client_app.site import HospitalConfig
 from federation.audit_files import audit_lines
 from federation.audit_log import AuditEntry, AuditHead, Link, read_chain, require_heads
+from federation.command_line import printable
 from federation.errors import AuditError, StorageError, WardroundError
 
 _SHORT = 12

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from client_app.books.statement import Moment, Statement, StudyAccount
-from client_app.books.told import printable
+from federation.command_line import printable
 from federation.page.numbers import cost
 from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, short, to_svg
 

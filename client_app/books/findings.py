@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from client_app.books.told import printable
+from federation.command_line import printable
 
 State = Literal["ok", "warning", "problem"]
 

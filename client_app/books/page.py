@@ -5,7 +5,8 @@ from pathlib import Path
 from client_app.books import figures, words
 from client_app.books.statement import Statement
 from client_app.books.template import PAGE
-from client_app.books.told import printable, told
+from client_app.books.told import told
+from federation.command_line import printable
 from federation.files import write_whole
 from federation.page import template_of
 

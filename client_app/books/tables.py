@@ -7,7 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from client_app.books.statement import Statement, StudyAccount
-from client_app.books.told import printable, told
+from client_app.books.told import told
+from federation.command_line import printable
 from federation.page.numbers import cost
 
 _SHORT = 12

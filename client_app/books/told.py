@@ -1,4 +1,4 @@
-"""How the books tell of patients and of strangers' words."""
+"""How the books tell of patients."""
 
 
 def told(count: int, minimum: int) -> str:
@@ -9,8 +9,3 @@ def told(count: int, minimum: int) -> str:
     if count < minimum:
         return f"fewer than {minimum}"
     return f"about {max(minimum, round(count / 10) * 10):,}"
-
-
-def printable(text: str) -> str:
-    """``text`` without what would move a terminal's cursor; titles and rules come from elsewhere."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

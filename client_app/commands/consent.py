@@ -30,8 +30,8 @@ def withdraw(patients: tuple[str, ...], table: Path | None, by: str | None, file
     PATIENT is what the hospital's data call the patient. To say it twice changes nothing.
     """
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.desk import Withdraw, question  # noqa: PLC0415
-    from client_app.patient_list import patients_in  # noqa: PLC0415
+    from client_app.desk.patient_list import patients_in  # noqa: PLC0415
+    from client_app.desk.questions import Withdraw, question  # noqa: PLC0415
 
     named = (*patients, *(() if table is None else patients_in(table)))
     if not named:

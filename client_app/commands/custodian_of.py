@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from client_app.admin_client import AdminClient
+from client_app.desk.client import AdminClient
 from client_app.site import hospital
 
 

@@ -39,9 +39,9 @@ def list_all(file: Path) -> None:
 def show(name: str, file: Path) -> None:
     """What a study asks, what the policy says of it, and what it would leave of patients' budgets."""
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.demand import demand_of  # noqa: PLC0415
-    from client_app.desk import AskRoom, question  # noqa: PLC0415
-    from client_app.review import study_facts  # noqa: PLC0415
+    from client_app.desk.demand import demand_of  # noqa: PLC0415
+    from client_app.desk.questions import AskRoom, question  # noqa: PLC0415
+    from client_app.desk.review import study_facts  # noqa: PLC0415
     from federation.errors import WardroundError  # noqa: PLC0415
 
     client = custodian_of(file)
@@ -67,9 +67,9 @@ def show(name: str, file: Path) -> None:
 def approve(name: str, by: str, until: datetime | None, epsilon_cap: float | None, file: Path) -> None:
     """Agree to a study, as it stands and with the release that is installed."""
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.demand import demand_of  # noqa: PLC0415
-    from client_app.desk import Approve, question  # noqa: PLC0415
-    from client_app.review import study_table  # noqa: PLC0415
+    from client_app.desk.demand import demand_of  # noqa: PLC0415
+    from client_app.desk.questions import Approve, question  # noqa: PLC0415
+    from client_app.desk.review import study_table  # noqa: PLC0415
 
     client = custodian_of(file)
     asked = client.study(name).proposal.study
@@ -89,15 +89,15 @@ def revoke(name: str, by: str, file: Path) -> None:
     A running study stops here before its next round; what has left stays out.
     """
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.desk import Revoke, question  # noqa: PLC0415
-    from client_app.review import study_table  # noqa: PLC0415
+    from client_app.desk.questions import Revoke, question  # noqa: PLC0415
+    from client_app.desk.review import study_table  # noqa: PLC0415
 
     print_table(study_table([custodian_of(file).revoke(question(Revoke, study=name, by=by))]))
 
 
 def _list(file: Path, *, waiting: bool) -> None:
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.review import study_table  # noqa: PLC0415
+    from client_app.desk.review import study_table  # noqa: PLC0415
 
     states = custodian_of(file).studies()
     print_table(study_table([s for s in states if not waiting or s.proposal.state == "waiting"]))

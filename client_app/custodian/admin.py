@@ -18,7 +18,7 @@ from client_app.custodian.installed import installed_release
 from client_app.custodian.ledger.cost import Cap, Cost
 from client_app.custodian.ledger.studies import Proposal
 from client_app.custodian.web import Limits, Turns, bare_app, read_body, status_of, turns_of
-from client_app.desk import (
+from client_app.desk.questions import (
     Approve,
     AskRoom,
     AskStudies,
@@ -46,8 +46,8 @@ ADMIN_LIMITS = Limits(most_bytes=64 * 2**20, seconds=300)
 def admin_app(custodian: Custodian, limits: Limits = ADMIN_LIMITS) -> FastAPI:
     """The app for the admin socket.
 
-    ``POST /v1/<operation>`` takes one of the questions of ``client_app.desk`` and answers with what belongs
-    to it. What is refused is told in full, since whoever may ask here may read the hospital's logs.
+    ``POST /v1/<operation>`` takes one of the questions of ``client_app.desk.questions`` and answers with what
+    belongs to it. What is refused is told in full, since whoever may ask here may read the hospital's logs.
     """
     app = bare_app(limits, _refusal)
     deciding, looking = turns_of(app), Turns(limits)  # so that nobody decides later because somebody looks

@@ -1,6 +1,7 @@
 import pytest
 
-from client_app.books.told import printable, told
+from client_app.books.told import told
+from federation.command_line import printable
 
 
 @pytest.mark.parametrize(

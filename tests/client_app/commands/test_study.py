@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from client_app import demand, review
+from client_app.desk import demand, review
 from federation.errors import ConfigError, RunError
 from federation.messages import TrainReply
 

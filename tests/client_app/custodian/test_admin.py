@@ -14,7 +14,7 @@ from client_app.custodian.admin import admin_app
 from client_app.custodian.approvals import Agreement
 from client_app.custodian.opening import open_study
 from client_app.custodian.service import relay_app
-from client_app.desk import Room, Studies, StudyState, StudyView, Withdrawn
+from client_app.desk.questions import Room, Studies, StudyState, StudyView, Withdrawn
 from client_app.training.local_round import LocalTraining
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.promise import noise_multiplier

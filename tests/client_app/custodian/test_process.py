@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import client_app
-from client_app.admin_client import AdminClient
 from client_app.commands.custodian import OneLine
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.custodian.process import alone_in, run_custodian
-from client_app.desk import Approve, Revoke, Withdraw
+from client_app.desk.client import AdminClient
+from client_app.desk.questions import Approve, Revoke, Withdraw
 from client_app.site import hospital
 from client_app.socket_client import SocketClient
 from federation.errors import ConfigError, DataError, LedgerError, RunError, WardroundError

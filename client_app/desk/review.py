@@ -8,7 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from client_app.custodian.ledger.studies import Approval, Proposal
-from client_app.desk import Demand, Room, StudyState, StudyView
+from client_app.desk.questions import Demand, Room, StudyState, StudyView
+from federation.command_line import printable
+from federation.messages import BINS
+from federation.promise import evaluation_noise
 from federation.study import ModelSpec, Study
 from federation.unit import at_delta
 
@@ -32,9 +35,8 @@ _LOOKS = {
 
 def shown(words: str) -> Text:
     """A stranger's ``words`` as they may stand on a terminal: no control of it, no mark-up, one line."""
-    printable = "".join(c if c.isprintable() else " " for c in words[:_MOST_CHARACTERS])
-    more = len(words) - _MOST_CHARACTERS
-    return Text(printable if more <= 0 else f"{printable} … and {more} characters more")
+    beginning, more = printable(words[:_MOST_CHARACTERS]), len(words) - _MOST_CHARACTERS
+    return Text(beginning if more <= 0 else f"{beginning} … and {more} characters more")
 
 
 def study_table(states: Iterable[StudyState]) -> Table:
@@ -79,7 +81,7 @@ def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Tab
         "network": shown(f"{study.model.network} {_arguments(study.model)}"),
         "starts from": shown(study.start_from or _START[study.pretraining.source]),
         "computes": _computes(study),
-        "leaves here": _leaves(demand),
+        "leaves here": _leaves(study, demand),
         "worst case": _promise(study),
         "rests on": _trust(study),
         "hospitals": shown(", ".join(study.participants)),
@@ -144,7 +146,7 @@ def _computes(study: Study) -> str:
     return f"{study.rounds} rounds of {study.training.steps} steps, {who} in each step"
 
 
-def _leaves(demand: Demand | str) -> Text:
+def _leaves(study: Study, demand: Demand | str) -> Text:
     if isinstance(demand, str):
         return shown(f"not known: {demand}")
     noise = demand.noise_multiplier
@@ -153,17 +155,29 @@ def _leaves(demand: Demand | str) -> Text:
         if noise is None
         else f"with this hospital's own noise of {noise:.3g} times what one patient can add"
     )
+    told = "" if study.evaluation is None else f"; at the end, once, {_histogram(study)}"
     return Text(
-        f"in each round one update of {demand.numbers:,} numbers, {protection}; beside it declared_patients "
-        "and description of the site's config, and how many steps were computed; nothing else"
+        f"in each round one update of {demand.numbers:,} numbers, {protection}{told}; beside it "
+        "declared_patients and description of the site's config, and how many steps were computed; nothing "
+        "else"
     )
+
+
+def _histogram(study: Study) -> str:
+    noise = evaluation_noise(study)
+    protection = "WITHOUT any noise" if noise is None else f"each with noise of about {noise:.2g} patients"
+    return f"{2 * BINS} counts of held-out patients by the model's score, {protection}"
 
 
 def _promise(study: Study) -> str:
     privacy = study.privacy
     if privacy.epsilon is None:
         return "NO promise to patients"
-    return f"ε = {privacy.epsilon:g} {at_delta(privacy.delta)}, if every round runs"
+    told = study.evaluation
+    held_out = (
+        "" if told is None else f"; ε = {told.epsilon:g} for each who is held out, from the counts alone"
+    )
+    return f"ε = {privacy.epsilon:g} {at_delta(privacy.delta)}, if every round runs{held_out}"
 
 
 def _trust(study: Study) -> str:

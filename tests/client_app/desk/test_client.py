@@ -1,9 +1,9 @@
 import pytest
 from fastapi import FastAPI, Response
 
-from client_app.admin_client import AdminClient
 from client_app.custodian.service import relay_app
-from client_app.desk import Revoke, question
+from client_app.desk.client import AdminClient
+from client_app.desk.questions import Revoke, question
 from federation.errors import ConfigError, LedgerError, MessageError, RefusedError, RunError
 from federation.messages import RefusalReply
 

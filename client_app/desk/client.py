@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from client_app.desk import (
+from client_app.desk.questions import (
     Approve,
     AskRoom,
     AskStudies,

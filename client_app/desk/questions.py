@@ -168,7 +168,7 @@ class Room(Frozen):
 
 
 class Demand(Frozen):
-    """What a study asks for in numbers that have to be computed; see ``client_app.demand``.
+    """What a study asks for in numbers that have to be computed; see ``client_app.desk.demand``.
 
     Attributes:
         numbers: that each update has.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from client_app.desk import Demand
+from client_app.desk.questions import Demand
 from federation.errors import RunError
 from federation.models import build_network, layout_of
 from federation.promise import noise_multiplier
