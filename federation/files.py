@@ -18,7 +18,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     scrap = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with scrap.open("xb") as file:
             file.write(content)
             file.flush()
@@ -40,7 +40,7 @@ def append_line(path: Path, line: str) -> None:
         StorageError: the disk did not take it; the journal ends where it ended before.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         # Unbuffered: what the disk did not take must not be tried again when the file is closed.
         with path.open("ab", buffering=0) as file:
             end = file.tell()
@@ -67,10 +67,18 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
     Raises:
         BlockingIOError: another process has it, and ``wait`` is False.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make ``folder``, and those above it, where they are missing; their names survive a power cut."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(mode=mode, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

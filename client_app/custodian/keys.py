@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from client_app.training.stream import SECRET_BYTES
 from federation.errors import DataError
-from federation.files import sync_folder
+from federation.files import make_folder, sync_folder
 
 KEY_FILES = ("noise", "pseudonyms", "identity")
 
@@ -59,7 +59,7 @@ class SiteKeys:
         Raises:
             DataError: a file is there and is no key, or others may read it.
         """
-        (site_folder / "keys").mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(site_folder / "keys", mode=0o700)
         noise, pseudonyms, identity = (_kept(key_file(site_folder, name)) for name in KEY_FILES)
         return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
 

@@ -1,9 +1,10 @@
 import errno
+import os
 
 import pytest
 
 from federation.errors import StorageError
-from federation.files import append_line, write_whole
+from federation.files import append_line, locked, write_whole
 
 
 def full(*args, **kwargs):
@@ -28,6 +29,24 @@ def test_on_a_full_disk_the_old_file_stays_and_no_scrap_is_left(step, tmp_path, 
             write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_whole(path, b"new"), lambda path: append_line(path, "new")]
+)
+def test_what_is_written_is_forced_to_the_disk_with_every_folder_that_it_needs(write, tmp_path, monkeypatch):
+    """A file that is whole in a folder whose own name was lost is lost as well."""
+    forced, fsync = set(), os.fsync
+
+    def told(descriptor):
+        forced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", told)
+    path = tmp_path / "a" / "b" / "file"
+    with locked(path.with_name("lock"), wait=True):
+        write(path)
+    assert forced == {place.stat().st_ino for place in (path, path.parent, path.parent.parent, tmp_path)}
 
 
 def test_a_journal_grows_by_lines(tmp_path):

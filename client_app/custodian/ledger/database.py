@@ -13,7 +13,7 @@ from threading import RLock
 
 from client_app.custodian.ledger.migrations import MIGRATIONS
 from federation.errors import LedgerError, StorageError
-from federation.files import sync_folder
+from federation.files import make_folder, sync_folder
 
 _PATIENCE = 60.0  # seconds to wait for another process's transaction
 # What SQLite answers where the file is whole and only the moment is wrong.
@@ -198,7 +198,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 def _create(path: Path) -> None:
     """An empty file for the owner's eyes only, whose name survives a power cut."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         sync_folder(path.parent)
     except OSError as error:
