@@ -9,6 +9,8 @@ import hashlib
 import hmac
 import os
 import stat
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,17 +91,24 @@ def key_file(site_folder: Path, name: str) -> Path:
 
 
 def _kept(path: Path) -> bytes:
+    if not path.exists():
+        _draw(path)
+    return _read(path)
+
+
+def _draw(path: Path) -> None:
+    """Make a key that lies there whole or not at all; of two processes at once, one has drawn it for both."""
+    scrap = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read(path)
-    with os.fdopen(descriptor, "wb") as file:
-        secret = os.urandom(SECRET_BYTES)
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
+        with os.fdopen(os.open(scrap, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(os.urandom(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(scrap, path)  # a rename would replace what another process reads just now
+    finally:
+        scrap.unlink(missing_ok=True)
     sync_folder(path.parent)
-    return secret
 
 
 def _read(path: Path) -> bytes:
