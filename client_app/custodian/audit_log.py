@@ -197,6 +197,9 @@ class AuditLog:
         with path.open("rb") as file:
             file.seek(self._offset)
             *lines, broken = file.read().split(b"\n")
+        # A power cut can keep the end of the last line and lose what stands before; no entry has a zero byte.
+        if lines and not broken and b"\0" in lines[-1]:
+            broken = lines.pop() + b"\n"
         last = self._hashes[-1] if self._hashes else BEFORE_THE_FIRST
         try:
             for entry, digest in follow_chain(lines, len(self._hashes), last):

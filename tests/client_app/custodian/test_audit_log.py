@@ -123,7 +123,7 @@ def test_a_mark_is_of_one_entry_while_another_thread_appends(kind, whole, folder
 
 
 class TestBrokenLogs:
-    @pytest.mark.parametrize("broken", [b"{", b'{"sequence":6}', b"\xff\x00"])
+    @pytest.mark.parametrize("broken", [b"{", b'{"sequence":6}', b"\xff\x00", bytes(300) + b'"}\n'])
     def test_a_line_that_a_power_cut_broke_off_gives_way_to_an_entry_that_says_so(
         self, broken, opened, folder
     ):
@@ -141,6 +141,17 @@ class TestBrokenLogs:
             file.write(b"half a li")
         assert log.append("asked", "coordinator").sequence == 7
         assert [entry.event for entry in opened().entries()][-2:] == ["recovered", "asked"]
+
+    def test_only_the_last_line_can_have_lost_its_beginning(self, opened, folder):
+        filled(opened())
+        path = folder / "000001.jsonl"
+        for number in range(4):
+            lines = path.read_bytes().splitlines(keepends=True)
+            lines[number] = bytes(20) + lines[number][20:]
+            (folder / "copy").mkdir(exist_ok=True)
+            (folder / "copy" / path.name).write_bytes(b"".join(lines))
+            with pytest.raises(AuditError, match=f"line {number + 1} is not an entry"):
+                AuditLog(folder / "copy", "alder", IDENTITY)
 
     @given(data=st.data())
     def test_a_log_with_any_byte_changed_is_not_opened_or_no_longer_holds_its_head(
