@@ -361,6 +361,22 @@ class TestFailures:
         assert isinstance(first, TrainReply)
         assert (again.kind, again.rule) == ("failed", "DataError")
 
+    def test_what_a_study_has_not_used_comes_back_also_where_it_died_just_before(
+        self, make_custodian, study, train, monkeypatch
+    ):
+        def die(*args):
+            raise KeyboardInterrupt
+
+        custodian = make_custodian()
+        with monkeypatch.context() as patch:
+            patch.setattr(Budget, "end", die)
+            with pytest.raises(KeyboardInterrupt):
+                train(custodian, study, study.rounds)
+        custodian = make_custodian()
+        assert isinstance(train(custodian, study, study.rounds), TrainReply)
+        ((spent,),) = {tuple(history) for history in custodian.ledger.budget.histories().values()}
+        assert spent.steps == study.training.steps
+
     def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, make_site, make_study, tmp_path):
         # An answer that is larger than all that is written before it.
         study = make_study(training={"momentum": 0.9}, model={"arguments": {"channels": [128, 128]}})
