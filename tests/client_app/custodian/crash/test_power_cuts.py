@@ -1,0 +1,106 @@
+import shutil
+from unittest.mock import patch
+
+import pytest
+from promises import (
+    CHARGED_FIRST,
+    KEPT,
+    LOGGED,
+    OPENS,
+    WITHDREW,
+    broken_promises,
+    crashes,
+)
+from weakened import (
+    ChargesLate,
+    NeverForced,
+    RemembersLate,
+    WithdrawsLater,
+    append_only,
+    draw_in_place,
+    leave_folder,
+)
+
+CUT = "kill -9 or a power cut at any fsync"
+HELD_BY = "charge, answer, log and consent are on disk before anything leaves"
+
+
+@pytest.fixture
+def broken_by(tmp_path):
+    """What of its promises a hospital breaks after each of some crashes, one after another."""
+
+    def look(lived, recording, points, go_on_every=None):
+        for number, crash in enumerate(points, 1):
+            folder = tmp_path / "crashed"
+            said = crash.happen(recording, folder)
+            go_on = go_on_every is not None and number % go_on_every == 0
+            for broken in broken_promises(lived, folder, said, go_on=go_on):
+                yield f"{crash}: {broken}"
+            shutil.rmtree(folder)
+
+    return look
+
+
+def test_the_recording_tells_all_that_was_done(day, tmp_path):
+    day.recording.leave(tmp_path / "made", len(day.recording.operations))
+    made, real = (
+        {path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+        for folder in (tmp_path / "made", day.folder)
+    )
+    assert made == real
+    assert len(day.recording.operations) > 300
+
+
+@pytest.mark.attack(CUT, held_by=HELD_BY)
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.deployment)])
+def test_no_power_cut_breaks_a_promise(count, day, broken_by):
+    points = crashes(day.recording, count)
+    assert list(broken_by(day.lived, day.recording, points, go_on_every=25)) == []
+
+
+@pytest.mark.attack(CUT, held_by=HELD_BY)
+@pytest.mark.parametrize(
+    "share", [0.5, *(pytest.param(n / 16, marks=pytest.mark.deployment) for n in range(16))]
+)
+def test_nor_does_one_after_the_process_was_killed(share, day, go_on_after, broken_by):
+    """What a killed process left in memory is read by the next one as if it were on disk."""
+    killed = int(share * len(day.recording.operations))
+    recording = go_on_after(killed)
+    points = crashes(recording, 60, first=killed)
+    assert list(broken_by(day.lived, recording, points)) == []
+
+
+WEAKENED = {
+    "synchronous=OFF": (OPENS, "client_app.custodian.ledger.ledger.Database", NeverForced),
+    "lines of the audit log are not forced to the disk": (
+        LOGGED,
+        "client_app.custodian.audit_log.append_line",
+        append_only,
+    ),
+    "an answer is released before it is remembered": (
+        KEPT,
+        "client_app.custodian.custodian.Answers",
+        RemembersLate,
+    ),
+    "a round is charged when it has been trained": (CHARGED_FIRST, "hospital_day.Custodian", ChargesLate),
+    "a withdrawal is acknowledged before it is committed": (
+        WITHDREW,
+        "client_app.custodian.ledger.ledger.Consent",
+        WithdrawsLater,
+    ),
+    "a key is written where it will lie": (OPENS, "client_app.custodian.keys._draw", draw_in_place),
+    "folders are not forced to the disk": (OPENS, "federation.files.sync_folder", leave_folder),
+}
+
+
+@pytest.mark.parametrize(
+    ("promise", "name", "weakened"),
+    [
+        pytest.param(*weakened, id=how, marks=pytest.mark.mutant(CUT, how))
+        for how, weakened in WEAKENED.items()
+    ],
+)
+def test_a_weakened_custodian_breaks_a_promise(promise, name, weakened, record, broken_by):
+    day = record(patch(name, weakened))
+    found = broken_by(day.lived, day.recording, crashes(day.recording, 1000))
+    assert any(promise in broken for broken in found)
