@@ -83,7 +83,28 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def sync_below(folder: Path, *, but: str) -> None:
+    """Make all that lies below ``folder`` survive a power cut, but the files whose names match ``but``.
+
+    What a process wrote that was then killed is read by the next one as if it were on disk, and may not be.
+
+    Raises:
+        StorageError: something cannot be read, or the disk does not take it.
+    """
+    try:
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir() or (path.is_file() and not path.match(but)):
+                with suppress(FileNotFoundError):  # another process's scrap
+                    _sync(path)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made sure ({error}); see to its rights or disk") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

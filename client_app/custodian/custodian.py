@@ -29,6 +29,7 @@ from client_app.custodian.work import Evaluation, Training, Work
 from client_app.site import SiteConfig
 from federation.audit_log import Fact
 from federation.errors import DataError, RefusedError, WardroundError
+from federation.files import sync_below
 from federation.messages import (
     DescribeReply,
     DescribeRequest,
@@ -54,6 +55,7 @@ class Custodian:
     Raises:
         LedgerError: the ledger is not whole, not this site's, or older than the audit log.
         AuditError: the audit log is not whole, or older than the ledger.
+        StorageError: the disk does not take what lies there.
 
     Attributes:
         config: the hospital's own settings.
@@ -67,6 +69,8 @@ class Custodian:
         self._folder = folder
         self._keys = keys
         self.ledger = Ledger(folder / "ledger.sqlite", keys.owner)
+        # Not the ledger's own files: it commits when it is opened, and closing them drops SQLite's locks.
+        sync_below(folder, but="ledger.sqlite*")
         self.audit = AuditLog(folder / "audit", config.name, keys.identity)
         self._witness = Witness(self.audit, self.ledger)
         self.approvals = Approvals(

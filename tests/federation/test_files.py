@@ -4,7 +4,7 @@ import os
 import pytest
 
 from federation.errors import StorageError
-from federation.files import append_line, locked, write_whole
+from federation.files import append_line, locked, sync_below, write_whole
 
 
 def full(*args, **kwargs):
@@ -31,11 +31,9 @@ def test_on_a_full_disk_the_old_file_stays_and_no_scrap_is_left(step, tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    "write", [lambda path: write_whole(path, b"new"), lambda path: append_line(path, "new")]
-)
-def test_what_is_written_is_forced_to_the_disk_with_every_folder_that_it_needs(write, tmp_path, monkeypatch):
-    """A file that is whole in a folder whose own name was lost is lost as well."""
+@pytest.fixture
+def forced(monkeypatch):
+    """The files and folders that are forced to the disk, by their numbers."""
     forced, fsync = set(), os.fsync
 
     def told(descriptor):
@@ -43,10 +41,31 @@ def test_what_is_written_is_forced_to_the_disk_with_every_folder_that_it_needs(w
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", told)
+    return forced
+
+
+def numbers(*paths):
+    return {path.stat().st_ino for path in paths}
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_whole(path, b"new"), lambda path: append_line(path, "new")]
+)
+def test_what_is_written_is_forced_to_the_disk_with_every_folder_that_it_needs(write, tmp_path, forced):
+    """A file that is whole in a folder whose own name was lost is lost as well."""
     path = tmp_path / "a" / "b" / "file"
     with locked(path.with_name("lock"), wait=True):
         write(path)
-    assert forced == {place.stat().st_ino for place in (path, path.parent, path.parent.parent, tmp_path)}
+    assert forced == numbers(path, path.parent, path.parent.parent, tmp_path)
+
+
+def test_all_that_another_process_left_can_be_forced_to_the_disk(tmp_path, forced):
+    path = tmp_path / "site" / "audit" / "log"
+    path.parent.mkdir(parents=True)
+    for left in (path, path.with_name("other"), tmp_path / "site" / "base.sqlite-wal"):
+        left.write_bytes(b"left")
+    sync_below(tmp_path / "site", but="base.sqlite*")
+    assert forced == numbers(path, path.with_name("other"), path.parent, tmp_path / "site")
 
 
 def test_a_journal_grows_by_lines(tmp_path):
