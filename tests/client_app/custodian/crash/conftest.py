@@ -1,6 +1,6 @@
 """A day of a hospital, recorded; and the same day of weakened hospitals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -51,13 +51,8 @@ def record(
         folder, told = base / "site", base / "told"
         folder.mkdir()
 
-        def work() -> None:
-            with ExitStack() as stack:
-                for patch in patches:
-                    stack.enter_context(patch)
-                live(*hospital, folder, told)
-
-        recording = read_trace(traced(work, base / "trace"), folder, told)
+        work = partial(live, *hospital, folder, told)
+        recording = read_trace(traced(work, patches, base / "trace"), folder, told)
         _, answers = read_told(told.read_text().splitlines())
         noise = (folder / "keys" / "noise").read_bytes()
         return Recorded(Lived(*hospital, noise, answers), recording, folder)
@@ -71,25 +66,34 @@ def day(record: Callable[..., Recorded]) -> Recorded:
     return record()
 
 
-def traced(work: Callable[[], None], trace: Path) -> list[str]:
-    """What strace wrote down of ``work``."""
+def traced(
+    work: Callable[[], None], patches: Iterable[AbstractContextManager[Any]], trace: Path
+) -> list[str]:
+    """What strace wrote down of ``work``, done in another process with ``patches``."""
+
+    def patched() -> None:
+        with ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(patch)
+            work()
+
     try:
-        recorded(work, trace)
+        recorded(patched, trace)
     except NotTraceableError as error:
         pytest.skip(str(error))
     return trace.read_text().splitlines()
 
 
 @pytest.fixture
-def go_on_after(day: Recorded, tmp_path: Path) -> Callable[[int], Recording]:
+def go_on_after(day: Recorded, tmp_path: Path) -> Callable[..., Recording]:
     """Kill the day's process before an operation, and record the one that goes on; both are one recording."""
 
-    def make(before: int) -> Recording:
+    def make(before: int, *patches: AbstractContextManager[Any]) -> Recording:
         first = day.recording.until(before)
         said = first.said(before)
         folder, told = tmp_path / f"site-{before}", tmp_path / f"told-{before}"
         first.leave(folder, before)
         work = partial(live, day.lived.config, day.lived.studies, folder, told, said)
-        return read_trace(traced(work, tmp_path / "trace"), folder, told, after=first)
+        return read_trace(traced(work, patches, tmp_path / "trace"), folder, told, after=first)
 
     return make
