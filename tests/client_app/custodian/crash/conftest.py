@@ -1,7 +1,7 @@
 """A day of a hospital, recorded; and the same day of weakened hospitals."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import pytest
 from hospital_day import live, read_told
 from power_cut import Recording, read_trace
 from promises import Lived
-from strace import NotTraceableError, recorded
+from strace import NotTraceableError, killed_at, recorded
 
 from client_app.site import SiteConfig
 from federation.study import Study
@@ -77,11 +77,46 @@ def traced(
                 stack.enter_context(patch)
             work()
 
-    try:
+    with skipping():
         recorded(patched, trace)
+    return trace.read_text().splitlines()
+
+
+@contextmanager
+def skipping() -> Iterator[None]:
+    """Skip a test where processes cannot be looked at."""
+    try:
+        yield
     except NotTraceableError as error:
         pytest.skip(str(error))
-    return trace.read_text().splitlines()
+
+
+class Killed(NamedTuple):
+    """What a process left that was killed.
+
+    Attributes:
+        folder: the hospital's.
+        said: the lines that it had told.
+    """
+
+    folder: Path
+    said: list[str]
+
+
+@pytest.fixture
+def kill_at(
+    hospital: tuple[SiteConfig, tuple[Study, ...]], tmp_path: Path
+) -> Callable[[str, int], Killed | None]:
+    """Kill a day's process at its system call ``call`` number ``number``; None if it makes fewer."""
+
+    def make(call: str, number: int) -> Killed | None:
+        folder, told = tmp_path / f"{call}-{number}", tmp_path / f"{call}-{number}-told"
+        folder.mkdir()
+        with skipping():
+            killed = killed_at(partial(live, *hospital, folder, told), call, number)
+        return Killed(folder, told.read_text().splitlines()) if killed else None
+
+    return make
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from federation.audit_log import Fact
 from federation.errors import WardroundError
 from federation.study import Study
 
+CUT = "kill -9 or a power cut at any fsync"
+HELD_BY = "charge, answer, log and consent are on disk before anything leaves"
+
 OPENS = "the custodian opens again"
 WHOLE = "the ledger is whole"
 SPENT = "what left is charged"

@@ -1,6 +1,7 @@
 """Run a piece of work in a process of its own under strace, which writes down or cuts off what it does."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -38,7 +39,10 @@ def killed_at(work: Callable[[], None], call: str, number: int) -> bool:
         NotTraceableError: strace cannot be used.
     """
     options = ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}", "-o", os.devnull]
-    return _traced(work, options) != 0
+    code = _traced(work, options)
+    if code not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"what was to be killed ended with {code}")
+    return code != 0
 
 
 def _traced(work: Callable[[], None], options: list[str]) -> int | None:

@@ -6,6 +6,8 @@ import pytest
 from power_cut import Name, Sync
 from promises import (
     CHARGED_FIRST,
+    CUT,
+    HELD_BY,
     KEPT,
     LOGGED,
     OPENS,
@@ -24,10 +26,8 @@ from weakened import (
     leave_folder,
 )
 
-CUT = "kill -9 or a power cut at any fsync"
 # Where the crash has happened, nothing needs to be on a disk any more.
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-HELD_BY = "charge, answer, log and consent are on disk before anything leaves"
 
 
 @pytest.fixture
