@@ -237,6 +237,9 @@ def test_two_processes_that_append_at_once_leave_one_chain(folder, opened):
         assert [entry.facts["n"] for entry in entries if entry.actor == name] == list(range(60))
 
 
+FULL = "a full disk"
+HELD_BY = "what was not taken is taken back, and refused"
+
 # In a process of its own, since a limit on the size of files is one for the whole process.
 _ON_A_FULL_DISK = """
 import resource, signal, sys
@@ -244,10 +247,22 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client_app.custodian import audit_log
 from client_app.custodian.audit_log import AuditLog
 from federation.errors import StorageError
 
+
+def leaves_scraps(path, line):
+    try:
+        with path.open("ab") as file:
+            file.write(f"{line}\\n".encode())
+    except OSError as error:
+        raise StorageError("free space") from error
+
+
 folder = Path(sys.argv[1])
+if sys.argv[2] == "mutant":
+    audit_log.append_line = leaves_scraps
 log = AuditLog(folder, "alder", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log.append("asked", "coordinator")
@@ -264,9 +279,29 @@ print(log.append("released", "custodian").sequence, log.holds(head))
 """
 
 
-def test_a_full_disk_leaves_the_log_whole(folder, opened):
-    command = [sys.executable, "-c", _ON_A_FULL_DISK, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout.splitlines() == ["not taken: True True"] * 2 + ["2 True"]
+@pytest.fixture
+def on_a_full_disk(folder):
+    """What an audit log says where there is room for nothing, for 40 bytes, and again for all."""
+
+    def run(kind):
+        command = [sys.executable, "-c", _ON_A_FULL_DISK, str(folder), kind]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return [*done.stdout.splitlines(), *done.stderr.splitlines()]
+
+    return run
+
+
+WHOLE = ["not taken: True True"] * 2 + ["2 True"]
+
+
+@pytest.mark.attack(FULL, held_by=HELD_BY)
+def test_a_full_disk_leaves_the_log_whole(on_a_full_disk, opened):
+    assert on_a_full_disk("ours") == WHOLE
     assert [entry.event for entry in opened().entries()] == ["asked", "released"]
+
+
+@pytest.mark.mutant(FULL, "half a line of the audit log stays")
+def test_half_a_line_that_stays_would_close_the_log(on_a_full_disk):
+    said = on_a_full_disk("mutant")
+    assert said[0] == WHOLE[0], "where nothing was taken, nothing stays"
+    assert said[-1].startswith("federation.errors.StorageError")

@@ -20,6 +20,7 @@ from federation.models import build_network, get_parameters, layout_of, set_para
 from federation.promise import epsilon_after, noise_multiplier
 
 PATIENT = "Erika Mustermann"
+FULL = "a full disk"
 
 
 class NeverBurns(Budget):
@@ -377,38 +378,69 @@ class TestFailures:
         ((spent,),) = {tuple(history) for history in custodian.ledger.budget.histories().values()}
         assert spent.steps == study.training.steps
 
-    def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, make_site, make_study, tmp_path):
+    @pytest.fixture
+    def on_a_full_disk(self, make_site, make_study, tmp_path):
+        """What a hospital answers as room comes and goes."""
         # An answer that is larger than all that is written before it.
         study = make_study(training={"momentum": 0.9}, model={"arguments": {"channels": [128, 128]}})
         (tmp_path / "study.json").write_text(study.canonical_json)
         (tmp_path / "site.json").write_text(make_site().model_dump_json())
-        said = subprocess.run(
-            [sys.executable, "-c", _ON_A_FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path)],
-            cwd=Path(client_app.__file__).parents[1],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert said.stdout.splitlines() == [
+
+        def run(kind):
+            said = subprocess.run(
+                [sys.executable, "-c", _ON_A_FULL_DISK, str(Path(__file__).parents[1]), str(tmp_path), kind],
+                cwd=Path(client_app.__file__).parents[1],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert said.returncode == 0, said.stderr
+            return said.stdout.splitlines()
+
+        return run
+
+    @pytest.mark.attack(FULL, held_by="what was not taken is taken back, and refused")
+    def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, on_a_full_disk):
+        assert on_a_full_disk("ours") == [
             "no room for progress: failed StorageError, 0 steps charged",
             "no room for the answer: failed StorageError, 2 steps charged",
             "room again, same round: trained, 2 steps charged",
             "room again, next round: trained, 4 steps charged",
-        ], said.stderr
+        ]
+
+    @pytest.mark.mutant(FULL, "an answer leaves that the disk did not take")
+    def test_an_answer_that_the_disk_did_not_take_would_be_lost(self, on_a_full_disk):
+        assert on_a_full_disk("mutant")[1:3] == [
+            "no room for the answer: trained, 2 steps charged",
+            "room again, same round: failed DataError, 2 steps charged",
+        ]
 
 
 # In a process of its own, since a limit on the size of files is one for the whole process.
 _ON_A_FULL_DISK = """
-import resource, signal, sys
+import contextlib, resource, signal, sys
 from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
+from client_app.custodian.answers import Answers
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
 from client_app.site import SiteConfig
+from federation.errors import StorageError
 from federation.messages import TrainRequest
 from federation.models import build_network, get_parameters
 from federation.study import Study
+
+remember = Answers.remember
+
+
+def remember_if_there_is_room(self, answer):
+    with contextlib.suppress(StorageError):
+        remember(self, answer)
+
+
+if sys.argv[3] == "mutant":
+    Answers.remember = remember_if_there_is_room
 
 folder = Path(sys.argv[2])
 study = Study.model_validate_json((folder / "study.json").read_text())
