@@ -92,15 +92,16 @@ def sync_below(folder: Path, *, but: str) -> None:
     What a process wrote that was then killed is read by the next one as if it were on disk, and may not be.
 
     Raises:
-        StorageError: something cannot be read, or the disk does not take it.
+        StorageError: the disk does not take it.
     """
     try:
         for path in (folder, *folder.rglob("*")):
             if path.is_dir() or (path.is_file() and not path.match(but)):
-                with suppress(FileNotFoundError):  # another process's scrap
+                # Another process's scrap, and what is not ours, as a disk's lost+found.
+                with suppress(FileNotFoundError, PermissionError):
                     _sync(path)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be made sure ({error}); see to its rights or disk") from error
+        raise StorageError(f"{folder} cannot be made sure ({error}); see to the disk") from error
 
 
 def _sync(path: Path) -> None:

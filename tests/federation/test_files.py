@@ -68,6 +68,23 @@ def test_all_that_another_process_left_can_be_forced_to_the_disk(tmp_path, force
     assert forced == numbers(path, path.with_name("other"), path.parent, tmp_path / "site")
 
 
+def test_what_belongs_to_somebody_else_is_left_to_them(tmp_path, forced, monkeypatch):
+    """A hospital's folder may be a disk of its own, which has a lost+found."""
+    others, ours = tmp_path / "lost+found", tmp_path / "ours"
+    others.mkdir()
+    ours.touch()
+    opened = os.open
+
+    def refuse(path, *args):
+        if path == others:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *args)
+
+    monkeypatch.setattr(os, "open", refuse)
+    sync_below(tmp_path, but="nothing")
+    assert forced == numbers(tmp_path, ours)
+
+
 def test_a_journal_grows_by_lines(tmp_path):
     path = tmp_path / "new" / "journal"
     append_line(path, "one")
