@@ -164,11 +164,11 @@ def _answer_denied(hospital: Hospital, told: Told) -> Iterator[str]:
 def _answer_lost(hospital: Hospital, study: Study) -> Iterator[str]:
     """What lies on disk of a study's last round was charged, and is what was released."""
     charge = hospital.custodian.ledger.budget.last(study.id, "train")
-    last = Answers(hospital.folder, study.id).last
+    last = Answers(hospital.folder, study.id, "train").last
     if last is not None and (charge is None or charge.round < last.round):
         yield f"{CHARGED_FIRST}: an answer to round {last.round} lies there"
     if charge is not None and charge.released is not None:
-        kept = None if last is None else hashlib.sha256(last.update.tobytes()).hexdigest()
+        kept = None if last is None else hashlib.sha256(last.released.tobytes()).hexdigest()
         if kept not in _released(hospital, study, charge.round):
             yield f"{KEPT}: not round {charge.round}"
 

@@ -47,12 +47,12 @@ class RemembersLate(Answers):
 class ChargesLate(Custodian):
     """Trains, and charges for it when it is done."""
 
-    def _train(self, opened, request):
-        answers = Answers(self._folder, request.study.id)
+    def _carry_out(self, opened, request, work):
+        answers = Answers(self._folder, request.study.id, work.part)
         last = answers.last
-        if last is None or last.round < request.round:
-            answers.remember(self._answer_to(opened, request, last))
-        return super()._train(opened, request)
+        if last is None or last.round < work.round:
+            answers.remember(self._computed(opened, work, last))
+        return super()._carry_out(opened, request, work)
 
 
 class WithdrawsLater(Consent):
