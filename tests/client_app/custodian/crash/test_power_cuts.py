@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -36,13 +37,15 @@ def broken_by():
 
     def look(lived, recording, points, go_on_every=None):
         for number, crash in enumerate(points, 1):
-            with TemporaryDirectory(dir=IN_MEMORY) as folder:
-                said = crash.happen(recording, Path(folder))
-                go_on = go_on_every is not None and number % go_on_every == 0
-                for broken in broken_promises(lived, Path(folder), said, go_on=go_on):
-                    yield f"{crash}: {broken}"
+            folder = Path(base) / "crashed"
+            said = crash.happen(recording, folder)
+            go_on = go_on_every is not None and number % go_on_every == 0
+            broken = broken_promises(lived, folder, said, go_on=go_on)
+            shutil.rmtree(folder)
+            yield from (f"{crash}: {promise}" for promise in broken)
 
-    return look
+    with TemporaryDirectory(dir=IN_MEMORY) as base:
+        yield look
 
 
 def test_the_recording_tells_all_that_was_done(day, tmp_path):
