@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import accounting, accuracy, chest_xray, dp, nodule_ct, simulation, sites
+from benchmarks import accounting, accuracy, chest_xray, custodian, dp, nodule_ct, simulation, sites
 from benchmarks.table import publish
 
 BENCHMARKS = {
     "accounting": accounting.run,
     "accuracy": accuracy.run,
     "chest_xray": chest_xray.run,
+    "custodian": custodian.run,
     "dp": dp.run,
     "nodule_ct": nodule_ct.run,
     "simulation": simulation.run,

@@ -3,6 +3,7 @@ import pytest
 from federation.config import CONF, compose_run, run_folder
 from federation.errors import ConfigError
 from federation.models import build_network
+from federation.study import EvaluationSpec
 from server_app.strategy import make_strategy
 
 
@@ -40,7 +41,9 @@ def test_an_override_changes_what_it_names_and_nothing_else():
     before, after = compose_run(), compose_run(["privacy.epsilon=3", "rounds=5"])
     assert (after.study.privacy.epsilon, after.study.rounds) == (3.0, 5)
     privacy = before.study.privacy.model_copy(update={"epsilon": 3.0})
-    assert after.study == before.study.model_copy(update={"privacy": privacy, "rounds": 5})
+    evaluation = EvaluationSpec(epsilon=3.0)  # which follows, unless it is named, too
+    changes = {"privacy": privacy, "rounds": 5, "evaluation": evaluation}
+    assert after.study == before.study.model_copy(update=changes)
     assert (after.federation, after.options, after.site) == (before.federation, before.options, before.site)
 
 
@@ -83,7 +86,7 @@ def test_what_does_not_exist_is_named_with_the_nearest_that_does(overrides, said
         ("privacy.epsilon=nan", "privacy.epsilon=nan"),
         ("privacy.epsilon=inf", "privacy.epsilon=inf"),
         ("privacy.epsilon=null", "privacy.mode=local needs epsilon"),
-        ("~privacy.epsilon", "privacy.mode=local needs epsilon"),
+        ("~privacy.epsilon", "'privacy.epsilon' not found"),
         ("privacy.delta=0", "privacy.delta=0"),
         ("privacy.delta=1", "privacy.delta=1"),
         ("privacy.clipping_norm=0", "privacy.clipping_norm=0"),

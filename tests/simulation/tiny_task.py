@@ -28,7 +28,7 @@ class TinyTask:
         return Cohort(
             f"noise {part}",
             train=_noise(60, part, one_class, f"{part}"),
-            test=_noise(30, 100 + part, one_class, f"{part}-test"),
+            test=_noise(60, 100 + part, one_class, f"{part}-test"),
         )
 
     def public_examples(self, count, seed):

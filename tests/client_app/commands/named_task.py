@@ -20,6 +20,7 @@ class NamedSquares(Squares):
 def create(options, folder):
     return NamedSquares(
         patients=int(options.get("patients", 24)),
+        held_out=int(options.get("held_out", 6)),
         one_class=False,
         fails_with=PLANTED[3] if options.get("fails") else "",
     )

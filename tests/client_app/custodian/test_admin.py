@@ -12,7 +12,7 @@ import pytest
 from client_app.custodian import admin
 from client_app.custodian.admin import admin_app
 from client_app.custodian.approvals import Agreement
-from client_app.custodian.opening import open_study
+from client_app.custodian.opening import Opener
 from client_app.custodian.service import relay_app
 from client_app.desk.questions import Room, Studies, StudyState, StudyView, Withdrawn
 from client_app.training.local_round import LocalTraining
@@ -333,11 +333,13 @@ def test_a_study_that_is_revoked_while_it_is_opened_keeps_nothing_aside(
     train(custodian, study)
     approved(ask, study)
 
+    opens = Opener.open
+
     def revoked_before(*args):
         custodian.approvals.revoke(study.id, "Dr. Frei")
-        return open_study(*args)
+        return opens(*args)
 
-    monkeypatch.setattr("client_app.custodian.custodian.open_study", revoked_before)
+    monkeypatch.setattr(Opener, "open", revoked_before)
     assert train(custodian, study).rule == "study-revoked"
     histories = custodian.ledger.budget.histories()
     assert len(histories) == 24
