@@ -111,7 +111,7 @@ def _settings(scratch: Path) -> dict[str, object]:
             "aggregation": ["plain"],
             "maximum_epsilon": 8.0,
             "maximum_delta": 1e-5,
-            "lifetime": {"epsilon": 8.5, "delta": 1e-5, "against": "everybody"},
+            "lifetime": {"epsilon": 20.0, "delta": 1e-5, "against": "everybody"},
             "minimum_patients": 20,
             "minimum_hospitals": 1,
         },

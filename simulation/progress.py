@@ -67,6 +67,7 @@ class Display(Listener):
         for name, reason in membership.absent.items():
             self.say(f"  {name:<12} stays out: {reason}")
             self._told[name] = reason.split(" (reference")[0]
+        self.say("  approved by configuration: in a real hospital people decide")
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:  # noqa: ARG002
         """One more round."""

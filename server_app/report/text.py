@@ -144,7 +144,11 @@ def _privacy_notes(summary: Summary) -> Iterator[Note]:
 def _setting_notes(run: Run) -> Iterator[Note]:
     if run.summary.simulation:
         images = "rendered images" if run.summary.rendered else "public data"
-        yield Note("plain", f"Simulation: all hospitals ran on one computer, on {images}.")
+        yield Note(
+            "plain",
+            f"Simulation: all hospitals ran on one computer, on {images}. Nobody had to agree to the study: "
+            "what a hospital's policy allows is approved by its configuration.",
+        )
     if run.samples_withheld:
         yield Note(
             "alarm", "A samples.png lay beside this record and was left out: no image leaves a hospital."

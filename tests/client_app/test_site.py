@@ -1,7 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 
-from client_app.site import simulated_site
-from federation.config import compose_run
+from client_app.custodian.policy import Facts, decide
+from client_app.site import hospital, simulated_site
+from federation.config import CONF, compose_run
 from federation.errors import ConfigError
 
 
@@ -53,3 +56,50 @@ def test_a_hospital_that_does_not_take_part_is_named():
     run = compose_run()
     with pytest.raises(ConfigError, match="site='zelkova' is not in federation simulation_4"):
         simulated_site(run.federation, run.site, "zelkova")
+
+
+class TestWorkedExample:
+    """``conf/site/hospital.yaml``, which hospitals copy."""
+
+    EXAMPLE = CONF / "site" / "hospital.yaml"
+
+    def test_is_a_whole_hospital(self):
+        site = hospital(self.EXAMPLE)
+        assert (site.name, site.approval) == ("alder", "operator")
+        assert site.service.relay.parent != site.service.admin.parent
+
+    def test_allows_the_study_that_it_was_written_for_at_night(self):
+        study = compose_run(
+            [
+                "study=chest_xray",
+                "task.options.collection=folder",
+                "task.options.images=xrays",
+                "task.options.labels=labels.csv",
+            ]
+        ).study
+        facts = Facts("alder", datetime(2026, 11, 1, 23, tzinfo=UTC), patients=480, classes=2, declared=500)
+        assert decide(hospital(self.EXAMPLE).policy, study, facts).rule == "allowed"
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ("minimum_patients", "minimal_patients", "policy.minimal_patients is not a setting"),
+            ("  minimum_hospitals: 3", "  # minimum_hospitals: 3", "policy.minimum_hospitals"),
+            ("policy:", "rules:", "rules is not a setting"),
+            ("name: alder", "name: alder\napproval: configuration", "approval"),
+            ("declared_patients: 500", "declared_patients: null", "declared_patients"),
+            ("/run/wardround/admin/", "/run/wardround/relay/", "give each a folder"),
+            ("policy:", "policy: [", "site.yaml"),
+        ],
+    )
+    def test_what_is_wrong_in_it_leaves_no_hospital(self, old, new, said, tmp_path):
+        text = self.EXAMPLE.read_text()
+        assert old in text
+        (tmp_path / "site.yaml").write_text(text.replace(old, new))
+        with pytest.raises(ConfigError) as error:
+            hospital(tmp_path / "site.yaml")
+        assert said in str(error.value)
+
+    def test_that_it_is_missing_is_said(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"site\.yaml is no file"):
+            hospital(tmp_path / "site.yaml")
