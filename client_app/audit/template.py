@@ -5,7 +5,7 @@
 
 PAGE = """\
 {% extends "frame.html.j2" %}
-{% from "macros.html.j2" import figure %}
+{% from "macros.html.j2" import figure, not_shown %}
 {% block title %}{{ audit.title }} – privacy audit{% endblock %}
 {% block opening %}
 <p class="study">{{ audit.title }} – privacy audit</p>
@@ -88,14 +88,7 @@ attack may exist; the promise holds against all of them, this attack is one.</p>
 </section>
 {% endif %}
 
-<section>
-<h2>What this does not show</h2>
-<ul>
-{% for limit in limits %}
-<li>{{ limit }}</li>
-{% endfor %}
-</ul>
-</section>
+{{ not_shown(limits) }}
 
 <section>
 <h2>Where this comes from</h2>

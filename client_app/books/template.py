@@ -5,7 +5,7 @@
 
 PAGE = """\
 {% extends "frame.html.j2" %}
-{% from "macros.html.j2" import figure, cell %}
+{% from "macros.html.j2" import figure, cell, not_shown %}
 {% block title %}{{ statement.site }} – what patients have given{% endblock %}
 {% block style %}
 figure svg { max-width: 940px; }
@@ -64,14 +64,7 @@ figcaption { max-width: 62em; }
 </table>
 </section>
 
-<section>
-<h2>What this does not show</h2>
-<ul>
-{% for limit in limits %}
-<li>{{ limit }}</li>
-{% endfor %}
-</ul>
-</section>
+{{ not_shown(limits) }}
 
 <section>
 <h2>Where this comes from</h2>

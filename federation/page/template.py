@@ -48,6 +48,16 @@ MACROS = """\
 <figcaption>{{ caller() }}</figcaption>
 </figure>
 {% endmacro %}
+{% macro not_shown(limits) %}
+<section>
+<h2>What this does not show</h2>
+<ul>
+{% for limit in limits %}
+<li>{{ limit }}</li>
+{% endfor %}
+</ul>
+</section>
+{% endmacro %}
 {% macro cell(label, value) %}
 <td role="cell" data-label="{{ label }}">{{ value }}</td>
 {%- endmacro %}

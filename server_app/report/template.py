@@ -5,7 +5,7 @@
 
 PAGE = """\
 {% extends "frame.html.j2" %}
-{% from "macros.html.j2" import figure, cell %}
+{% from "macros.html.j2" import figure, cell, not_shown %}
 {% block title %}{{ summary.title }} – study report{% endblock %}
 {% block opening %}
 <p class="study">{{ summary.title }}{% if summary.rendered %} – rendered images{% endif %}</p>
@@ -195,14 +195,7 @@ Scores stay at the hospitals.
 </table>
 </section>
 
-<section>
-<h2>What this does not show</h2>
-<ul>
-{% for limit in limits %}
-<li>{{ limit }}</li>
-{% endfor %}
-</ul>
-</section>
+{{ not_shown(limits) }}
 
 <section>
 <h2>Where this comes from, and how to check it</h2>

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,21 @@ def another_model(start_of: Callable[[Study], Parameters]) -> Callable[[Study, i
         return start + np.random.default_rng(seed).normal(scale=0.1, size=start.shape).astype(np.float32)
 
     return make
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, timedelta], None]:
+    """``set_clock(module, by)``: what the module takes for now is off by so much."""
+
+    def shifted(module: object, by: timedelta) -> None:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return datetime.now(tz) + by
+
+        monkeypatch.setattr(module, "datetime", Clock)
+
+    return shifted
 
 
 def answers(path: Path) -> bool:

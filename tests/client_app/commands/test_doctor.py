@@ -7,6 +7,7 @@ import socket
 from collections import namedtuple
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -168,16 +169,9 @@ def test_a_full_disk_is_found(alder, monkeypatch, free, state):
 
 class TestClock:
     @pytest.fixture
-    def at(self, monkeypatch):
-        def shifted(by):
-            class Clock(datetime):
-                @classmethod
-                def now(cls, tz=None):
-                    return datetime.now(tz) + by
-
-            monkeypatch.setattr(doctor, "datetime", Clock)
-
-        return shifted
+    def at(self, set_clock):
+        """Set the clock that is looked at."""
+        return partial(set_clock, doctor)
 
     @pytest.mark.parametrize(
         ("by", "state"), [(timedelta(minutes=-4), "ok"), (timedelta(minutes=-6), "problem")]

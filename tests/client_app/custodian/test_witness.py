@@ -1,5 +1,6 @@
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -175,18 +176,9 @@ class TestPeers:
 
 class TestClock:
     @pytest.fixture
-    def at(self, monkeypatch):
-        """Set the custodian's clock."""
-
-        def shifted(by):
-            class Clock(datetime):
-                @classmethod
-                def now(cls, tz=None):
-                    return datetime.now(tz) + by
-
-            monkeypatch.setattr(witness, "datetime", Clock)
-
-        return shifted
+    def at(self, set_clock):
+        """Set the clock that is looked at."""
+        return partial(set_clock, witness)
 
     @pytest.mark.attack(CLOCK, held_by="time never goes back behind the audit log")
     def test_a_clock_that_was_set_back_trains_nothing(self, make_custodian, make_study, ask, at):
