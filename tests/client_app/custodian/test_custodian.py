@@ -20,6 +20,9 @@ from federation.models import build_network, get_parameters, layout_of, set_para
 from federation.promise import epsilon_after, noise_multiplier
 
 PATIENT = "Erika Mustermann"
+REPLAYED = "a round asked again with another model, so that its noise cancels"
+BURNT = "a round is charged once, on disk, and the same question gets the same bytes"
+UNNOISED = "an update without the noise that was promised"
 FULL = "a full disk"
 
 
@@ -253,6 +256,7 @@ class TestBurntRounds:
 
         return ask
 
+    @pytest.mark.attack(REPLAYED, held_by=BURNT)
     def test_the_same_round_with_another_model_is_refused(
         self, ask_twice, make_custodian, one_step, train, models
     ):
@@ -263,6 +267,7 @@ class TestBurntRounds:
         assert again.rule == "round-burnt", "also after a restart"
         assert steps_charged(custodian, one_step) == 1
 
+    @pytest.mark.attack(REPLAYED, held_by=BURNT)
     def test_the_same_round_with_the_same_model_is_given_the_same_answer(
         self, make_custodian, one_step, train, models
     ):
@@ -271,6 +276,7 @@ class TestBurntRounds:
         assert again.parameters.tobytes() == first.parameters.tobytes(), "also after a restart"
         assert steps_charged(make_custodian(), one_step) == 1
 
+    @pytest.mark.mutant(REPLAYED, "a ledger that charges every round as if it were the first")
     def test_a_custodian_that_never_burns_gives_noise_free_gradients_away(
         self, ask_twice, noise_free, one_step, monkeypatch
     ):
@@ -301,6 +307,34 @@ class TestBurntRounds:
         assert trained
         for number, parameters in trained:
             assert np.array_equal(train(quiet, study, number).parameters, parameters)
+
+
+def adds_nothing(totals, noise_multiplier, clipping_norm, stream):
+    """Mutant of ``add_noise``."""
+    return totals
+
+
+class TestNoise:
+    @pytest.fixture(autouse=True)
+    def _without_noise(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("WARDROUND_CACHE", str(tmp_path / "cache"))  # nothing was rehearsed here before
+        monkeypatch.setattr("client_app.training.local_round.add_noise", adds_nothing)
+
+    @pytest.mark.attack(UNNOISED, held_by="a rehearsal of clipping and noise, before any data are opened")
+    def test_a_program_that_adds_none_trains_nothing(self, make_custodian, study, train):
+        custodian = make_custodian()
+        reply = train(custodian, study)
+        assert (reply.kind, reply.rule) == ("failed", "PrivacyError")
+        assert steps_charged(custodian, study) == 0
+
+    @pytest.mark.mutant(UNNOISED, "no rehearsal")
+    def test_without_a_rehearsal_it_would_release_the_bare_sum(
+        self, make_custodian, study, train, monkeypatch, tmp_path
+    ):
+        monkeypatch.setattr("client_app.custodian.opening.require_rehearsal", lambda *args: None)
+        secrets = {name: SiteKeys.seeded(1, name).noise for name in ("one", "other")}
+        updates = [train(make_custodian(secret, tmp_path / name), study) for name, secret in secrets.items()]
+        assert np.array_equal(updates[0].parameters, updates[1].parameters), "no secret hides anything"
 
 
 class TestFailures:
