@@ -27,6 +27,9 @@ BIN_EDGES = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 
 BINS = len(BIN_EDGES) + 1
 
+MOST_HEADS = 200
+"""Audit heads that one record may have."""
+
 Counts = Annotated[
     tuple[Annotated[float, Field(ge=-1e9, le=1e9)], ...], Field(min_length=BINS, max_length=BINS)
 ]
@@ -42,7 +45,7 @@ class Record(Frozen):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     has_parameters: ClassVar[bool] = False
-    heads: Annotated[tuple[AuditHead, ...], Field(max_length=200)] = ()
+    heads: Annotated[tuple[AuditHead, ...], Field(max_length=MOST_HEADS)] = ()
 
 
 class DescribeRequest(Record):

@@ -131,6 +131,7 @@ class Custodian:
     def _answer(self, request: Request) -> Reply:
         self._witness.require(request)
         opened = self._open(request.study)
+        self._witness.keep(request)
         match request:
             case DescribeRequest():
                 return self._describe(opened, request)

@@ -13,7 +13,7 @@ from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.ledger import Ledger
 from federation.audit_log import AuditEntry, AuditHead, Fact
 from federation.errors import AuditError, LedgerError, RefusedError
-from federation.messages import Request
+from federation.messages import MOST_HEADS, Request
 
 # Clocks are set right by a little all the time.
 CLOCK_MAY_GO_BACK = timedelta(minutes=5)
@@ -53,8 +53,8 @@ class Witness:
 
     @property
     def heads(self) -> tuple[AuditHead, ...]:
-        """This site's head and the newest that it holds of the others."""
-        return (self._audit.head, *self._peers.values())
+        """This site's head and the newest that it holds of the others, as many as a record may have."""
+        return (self._audit.head, *tuple(self._peers.values())[1 - MOST_HEADS :])
 
     def now(self) -> datetime:
         """The time, which never goes back behind what the log has seen: what has expired stays so."""
@@ -63,7 +63,7 @@ class Witness:
         return now if latest is None else max(now, latest)
 
     def require(self, request: Request) -> None:
-        """Look at what others hold of this site, and keep what they hold of one another.
+        """Look at what others hold of this site.
 
         Raises:
             RefusedError: the log lacks an entry that others have seen, or the clock was set back.
@@ -81,8 +81,15 @@ class Witness:
                     f"others hold entry {head.sequence} of this hospital's audit log, which lacks it; "
                     "an older copy was restored, and whoever runs the hospital restores the newest",
                 )
-        others = [head for head in request.heads if head.site != own.site and head.genuine]
-        news = [head for head in others if self._is_news(head)]
+
+    def keep(self, request: Request) -> None:
+        """Write down what is new of the logs of those who take part in a study that was agreed to.
+
+        Anybody can sign heads of hospitals that nobody knows: of a stranger's, none is kept.
+        """
+        own, participants = self._audit.head.site, request.study.participants
+        others = [head for head in request.heads if head.site != own and head.site in participants]
+        news = [head for head in others if self._is_news(head) and head.genuine]
         if news:
             facts: dict[str, Fact] = {head.site: head.model_dump_json() for head in news}
             self._audit.append("heads", "coordinator", facts=facts)
@@ -93,7 +100,9 @@ class Witness:
         return known is None or known.key != head.key or head.sequence > known.sequence
 
     def _remember(self, heads: Iterable[AuditHead]) -> None:
-        self._peers.update({head.site: head for head in heads})
+        for head in heads:
+            self._peers.pop(head.site, None)  # so that the newest stand last
+            self._peers[head.site] = head
 
 
 def told_charges(entries: Iterable[AuditEntry]) -> frozenset[int]:

@@ -8,12 +8,14 @@ from client_app.custodian import witness
 from client_app.custodian.audit_log import AuditLog
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.witness import Witness, told_charges
+from client_app.wire import from_bytes, to_bytes
 from federation.audit_log import AuditHead, sign_head
-from federation.errors import AuditError, LedgerError, StorageError
-from federation.messages import DescribeRequest, RefusalReply, TrainReply, TrainRequest
+from federation.errors import AuditError, LedgerError, MessageError, StorageError
+from federation.messages import MOST_HEADS, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 
 RESTORED = "ledger and audit log put back together to yesterday's copy"
 ONE_RESTORED = "the ledger or the audit log alone put back to yesterday's copy"
+LOCKED_OUT = "heads of hospitals that nobody knows, until no answer can be read any more"
 CLOCK = "the clock set back, so that what has expired is open again"
 BIRCH = SiteKeys.seeded(1, "birch").identity
 
@@ -172,6 +174,63 @@ class TestPeers:
         custodian = make_custodian()
         ask(custodian, study, 1, (self.head(3).model_copy(update={"sequence": 4}),))
         assert [head.site for head in custodian._witness.heads] == ["alder"]
+
+    @pytest.fixture
+    def flood(self, make_custodian, study):
+        """A custodian that was sent three times as many heads as a record may have."""
+
+        def flooded(study=study, **changes):
+            custodian = make_custodian(**changes)
+            for number in range(3):
+                names = [f"hospital_{number}_{place}" for place in range(MOST_HEADS)]
+                heads = tuple(sign_head(BIRCH, name, 1, "0" * 64) for name in names)
+                custodian.handle(DescribeRequest(study=study, heads=heads))
+            return custodian
+
+        return flooded
+
+    def written(self, custodian):
+        return [entry for entry in custodian.audit.entries() if entry.event == "heads"]
+
+    @pytest.mark.attack(LOCKED_OUT, held_by="only heads of an approved study's hospitals are kept")
+    def test_heads_of_hospitals_that_are_not_in_the_study_are_not_kept(self, flood, study):
+        custodian = flood()
+        assert self.written(custodian) == []
+        reply = custodian.handle(DescribeRequest(study=study))
+        assert from_bytes(to_bytes(reply)) == reply
+
+    @pytest.mark.attack(LOCKED_OUT, held_by="only heads of an approved study's hospitals are kept")
+    def test_a_study_that_nobody_agreed_to_leaves_no_heads(self, make_custodian, study):
+        custodian = make_custodian(approval="operator")
+        reply = custodian.handle(DescribeRequest(study=study, heads=(self.head(3),)))
+        assert reply.rule == "not-approved"
+        assert self.written(custodian) == []
+
+    @pytest.mark.attack(LOCKED_OUT, held_by="only heads of an approved study's hospitals are kept")
+    def test_of_more_hospitals_than_a_record_has_room_for_the_newest_heads_are_told(
+        self, make_custodian, make_study
+    ):
+        names = [f"hospital_{place}" for place in range(2 * MOST_HEADS)]
+        study, custodian = make_study(participants=["alder", *names]), make_custodian()
+        for some in (names[:MOST_HEADS], names[MOST_HEADS:], names[:1]):
+            heads = tuple(sign_head(BIRCH, name, MOST_HEADS - len(some) + 1, "0" * 64) for name in some)
+            reply = custodian.handle(DescribeRequest(study=study, heads=heads))
+        assert from_bytes(to_bytes(reply)) == reply
+        told = [head.site for head in reply.heads]
+        assert len(told) == MOST_HEADS
+        assert told[0] == "alder"
+
+    @pytest.mark.mutant(LOCKED_OUT, "whatever is signed is kept and told")
+    def test_a_site_that_keeps_whatever_is_signed_can_be_locked_out(self, flood, study, monkeypatch):
+        def keep(self, request):
+            self._remember(head for head in request.heads if head.genuine)
+
+        monkeypatch.setattr(Witness, "keep", keep)
+        monkeypatch.setattr(
+            Witness, "heads", property(lambda self: (self._audit.head, *self._peers.values()))
+        )
+        with pytest.raises(MessageError, match="heads"):
+            from_bytes(to_bytes(flood().handle(DescribeRequest(study=study))))
 
 
 class TestClock:
