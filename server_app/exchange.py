@@ -8,7 +8,15 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from federation.errors import MessageError
-from federation.messages import Record, RefusalReply, Reply, from_content, to_content
+from federation.messages import (
+    MOST_HEADS,
+    Record,
+    RefusalReply,
+    Reply,
+    Request,
+    from_content,
+    to_content,
+)
 from server_app.audit_heads import HeadBook
 
 # Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
@@ -33,12 +41,13 @@ class Answer:
 
 
 def ask(
-    grid: Grid, questions: Mapping[int, Record], message_type: str, deadline: float, book: HeadBook
+    grid: Grid, questions: Mapping[int, Request], message_type: str, deadline: float, book: HeadBook
 ) -> dict[int, Answer]:
     """Send each node its question; every node has an answer in the result, if only that it was late.
 
-    Every question tells the newest audit heads that the coordinator knows, and those of every reply are
-    noted; a reply whose hospital contradicts what it signed before is none that can be used.
+    Every question tells the newest audit heads that the coordinator knows of the study's hospitals, and those
+    of every reply are noted; a reply whose hospital contradicts what it signed before is none that can be
+    used.
 
     Args:
         grid: Flower's link to the nodes.
@@ -51,7 +60,7 @@ def ask(
         StorageError: the disk did not take the heads.
     """
     nodes = list(questions)
-    told = {node: question.model_copy(update={"heads": book.known}) for node, question in questions.items()}
+    told = {node: _with_heads(question, book) for node, question in questions.items()}
     messages = [
         Message(to_content(told[node]), dst_node_id=node, message_type=message_type, ttl=deadline)
         for node in nodes
@@ -70,6 +79,12 @@ def ask(
             pause = min(2 * pause, _SLOWEST_LOOK)
     late = {node: Answer(None, f"no reply within {deadline:g} s") for node in waiting.values()}
     return {node: (answers | late)[node] for node in nodes}
+
+
+def _with_heads(question: Request, book: HeadBook) -> Request:
+    """A node can answer under any name; of names that no study has there may be more than a record takes."""
+    heads = [head for head in book.known if head.site in question.study.participants]
+    return question.model_copy(update={"heads": tuple(heads[-MOST_HEADS:])})
 
 
 def _answer(reply: Message, book: HeadBook) -> Answer:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from federation.audit_log import sign_head
 from federation.errors import AuditError, MessageError
-from federation.messages import DescribeReply, DescribeRequest, RefusalReply, from_content
+from federation.messages import MOST_HEADS, DescribeReply, DescribeRequest, RefusalReply, from_content
 from server_app.audit_heads import HeadBook
 from server_app.exchange import ask
 
@@ -187,6 +187,24 @@ class TestExchange:
         answers(node, rounds=2)
         assert [[one.sequence for one in heads] for heads in told] == [[], [1]]
         assert [one.sequence for one in book.known] == [2]
+
+    @pytest.mark.attack(
+        "a node that answers under more names than a question has room for heads",
+        held_by="questions tell of the study's hospitals alone",
+    )
+    def test_questions_tell_nothing_of_hospitals_that_are_not_in_the_study(self, answers, book, head):
+        for number in range(MOST_HEADS + 1):
+            book.note(f"name_{number}", [head(f"name_{number}")])
+        book.note("alder", [head("alder")])
+        told = []
+
+        def node(message):
+            told.append(from_content(message.content).heads)
+            return DescribeReply(site="alder", declared_patients=10)
+
+        (alder,) = answers(node)
+        assert alder.record.site == "alder"
+        assert told == [(head("alder"),)]
 
     def test_a_reply_that_contradicts_the_book_is_a_problem_of_its_node_alone(self, answers, book, head):
         book.note("alder", [head("alder", 2, TWO)])
