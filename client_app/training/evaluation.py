@@ -17,7 +17,7 @@ from torch import nn
 
 from client_app.training.noise import add_noise
 from client_app.training.stream import Stream
-from federation.head import head_inputs, head_of
+from federation.head import IMAGES_AT_ONCE, head_inputs, head_of
 from federation.messages import BIN_EDGES, BINS, Parameters
 from federation.models import set_parameters
 from federation.promise import evaluation_noise
@@ -29,19 +29,24 @@ Scores = NDArray[np.float64]
 _IMAGES_AT_ONCE = 256
 
 
-def scores_of(study: Study, network: nn.Module, examples: Examples) -> Scores:
-    """The probability that each image is not healthy, float64 ``[images]``."""
+def scores_of(study: Study, network: nn.Module, examples: Examples, *, one_by_one: bool = False) -> Scores:
+    """The probability that each image is not healthy, float64 ``[images]``.
+
+    ``one_by_one``, no bit of a score hangs on which other images there are.
+    """
     images = torch.from_numpy(examples.images)
+    at_once = 1 if one_by_one else _IMAGES_AT_ONCE
     if study.model.trainable == "head":
-        return predict(head_of(network, study.model), head_inputs(network, study.model, images))
-    return predict(network, images)
+        seen = head_inputs(network, study.model, images, min(at_once, IMAGES_AT_ONCE))
+        return predict(head_of(network, study.model), seen, at_once)
+    return predict(network, images, at_once)
 
 
-def predict(network: nn.Module, images: torch.Tensor) -> Scores:
+def predict(network: nn.Module, images: torch.Tensor, images_at_once: int = _IMAGES_AT_ONCE) -> Scores:
     """As ``scores_of``, for what the network takes."""
     network.eval()
     with torch.inference_mode():
-        batches = torch.split(images, _IMAGES_AT_ONCE)
+        batches = torch.split(images, images_at_once)
         scores = [network(batch).double().softmax(1)[:, 1:].sum(1) for batch in batches]
     network.train()
     return torch.cat(scores).numpy() if scores else np.zeros(0)
@@ -66,7 +71,9 @@ def noised_histogram(
 ) -> Parameters:
     """What may be told of the model ``parameters`` (float32 ``[all]``): float32 ``[2 * BINS]``."""
     set_parameters(network, parameters)
-    counts = torch.from_numpy(histogram(scores_of(study, network, examples), examples))
+    # A model can put scores so close to an edge that how a larger batch rounds moves them over it.
+    scores = scores_of(study, network, examples, one_by_one=True)
+    counts = torch.from_numpy(histogram(scores, examples))
     noise = evaluation_noise(study)
     if noise is not None:
         (counts,) = add_noise([counts], noise, 1.0, Stream(secret, study.id, "evaluation"))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.special import expit
 from scipy.stats import kstest
+from torch import nn
 
 from client_app.training import evaluation
 from client_app.training.evaluation import histogram, noised_histogram, scores_of
@@ -12,6 +13,7 @@ from federation.promise import evaluation_noise
 from federation.tasks import Examples, load_task
 
 GIVEN_AWAY = "a held-out patient's score read off a histogram"
+MOVES_OTHERS = "a held-out patient who moves others over an edge, by how their batch then rounds"
 HELD_BY = "Gaussian noise for one patient in one place of the histogram"
 EPSILON = 2.0
 
@@ -82,6 +84,53 @@ def moved(count, scores, examples):
         rest = count(scores[examples.patients != number], examples.without([identity]))
         changes.add(np.abs(count(scores, examples) - rest).sum())
     return changes
+
+
+class RoundsByNumber(nn.Module):
+    """Kernels that round larger batches otherwise, under a model with all scores at an edge."""
+
+    def forward(self, images):
+        one_way = 1e-6 if len(images) % 2 else -1e-6
+        return torch.tensor([0.0, one_way]).expand(len(images), 2)
+
+
+@pytest.fixture
+def moved_others(make_study, no_privacy, held_out):
+    """By how much each patient moves the counts where rounding hangs on the batch."""
+    study = make_study(privacy=no_privacy, evaluation={})
+
+    def counts(_, examples):
+        return noised_histogram(study, RoundsByNumber(), np.zeros(0, np.float32), examples, bytes(32))
+
+    return lambda: moved(counts, np.zeros(len(held_out)), held_out)
+
+
+@pytest.mark.attack(MOVES_OTHERS, held_by="images go through the network one by one")
+def test_who_else_is_there_moves_nobody(moved_others):
+    assert moved_others() == {1}
+
+
+@pytest.mark.attack(MOVES_OTHERS, held_by="images go through the network one by one")
+@pytest.mark.parametrize("trainable", ["all", "head"])
+def test_no_bit_of_a_score_hangs_on_who_else_is_there(trainable, make_study, start_of):
+    study = make_study(model={"trainable": trainable})
+    network, many = build_network(study.model, study.task), load_task("toy_task", {"held_out": 150})
+    set_parameters(network, start_of(study))
+    everybody = many.cohort(0, 2).test
+    scores = scores_of(study, network, everybody, one_by_one=True)
+    for number in (0, 70, 149):
+        rest = everybody.without([everybody.identities[number]])
+        found = scores_of(study, network, rest, one_by_one=True)
+        assert np.array_equal(found, scores[everybody.patients != number])
+
+
+@pytest.mark.mutant(MOVES_OTHERS, "images go through the network in batches")
+def test_in_batches_one_patient_moves_many(moved_others, monkeypatch):
+    def in_batches(study, network, examples, *, one_by_one):
+        return scores_of(study, network, examples)
+
+    monkeypatch.setattr(evaluation, "scores_of", in_batches)
+    assert max(moved_others()) > 1
 
 
 @pytest.mark.attack(GIVEN_AWAY, held_by=HELD_BY)
