@@ -22,6 +22,7 @@ from federation.study import Name
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+Salt = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{32})?$")]
 Fact = str | int | float
 Event = Literal[
     "started",
@@ -61,6 +62,7 @@ class AuditEntry(Frozen):
         study: the study's id; empty where it concerns none.
         round: of the study.
         facts: what else is worth keeping; never a patient's.
+        salt: random, so that whoever holds the entry's hash cannot try out what it says.
         previous: SHA-256 of the line before, of nothing for the first.
     """
 
@@ -72,6 +74,7 @@ class AuditEntry(Frozen):
     study: str = ""
     round: int | None = None
     facts: dict[str, Fact] = Field(default_factory=dict)
+    salt: Salt = ""
     previous: Digest
 
     def line(self) -> str:

@@ -1,5 +1,6 @@
 """What a hospital writes down of all that was asked of it and decided; see ``federation.audit_log``."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +148,7 @@ class AuditLog:
             study=study,
             round=round_number,
             facts=facts,
+            salt=secrets.token_hex(16),
             previous=self._hashes[-1] if self._hashes else BEFORE_THE_FIRST,
         )
 

@@ -62,11 +62,12 @@ class TestEntry:
             actor="Ä\n",
             event="released",
             facts={"b": 1, "a": 0.5, "c": "1"},
+            salt="0123456789abcdef" * 2,
             previous=BEFORE_THE_FIRST,
         )
         assert entry.line() == (
             '{"actor":"Ä\\n","event":"released","facts":{"a":0.5,"b":1,"c":"1"},'
-            f'"previous":"{BEFORE_THE_FIRST}","round":null,"rule":"","sequence":1,"study":"",'
+            f'"previous":"{BEFORE_THE_FIRST}","round":null,"rule":"","salt":"0123456789abcdef0123456789abcdef","sequence":1,"study":"",'
             '"time":"2026-03-01T12:00:00Z"}'
         )
         assert AuditEntry.model_validate_json(entry.line()) == entry

@@ -55,7 +55,7 @@ class TestAppend:
         assert list(log.entries()) == []
 
     def test_a_file_that_is_full_is_followed_by_another_and_the_chain_goes_on(self, opened, folder):
-        log = filled(opened(most_bytes=600), 9)
+        log = filled(opened(most_bytes=700), 9)
         names = [file.name for file in sorted(folder.glob("*.jsonl"))]
         assert names == ["000001.jsonl", "000002.jsonl", "000003.jsonl"]
         assert [entry.sequence for entry in opened().entries()] == list(range(1, 10))
@@ -169,7 +169,7 @@ class TestBrokenLogs:
 
     @pytest.mark.parametrize("name", ["000001.jsonl", "000002.jsonl"])
     def test_a_missing_file_is_seen(self, name, opened, folder):
-        filled(opened(most_bytes=600), 9)
+        filled(opened(most_bytes=700), 9)
         (folder / name).unlink()
         with pytest.raises(AuditError, match=f"{name} is missing before"):
             opened()

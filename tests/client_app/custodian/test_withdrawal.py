@@ -4,14 +4,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from client_app.custodian import opening
+from client_app.custodian import audit_log, opening
 from client_app.custodian.answers import Answers
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
 from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
-from federation.messages import TrainReply, TrainRequest
+from federation.audit_log import AuditEntry, hash_of
+from federation.messages import DescribeRequest, TrainReply, TrainRequest
 
+COUNTED = "a withdrawal that is found by trying out what a signed head is the hash of"
 GOES_ON = "to train on, with a patient who has withdrawn"
 LEAVES = ["0-3", "0-7"]
 EVERYBODY = {f"0-{number}" for number in range(24)}
@@ -147,3 +149,39 @@ def test_the_audit_log_tells_how_many_and_by_whom_and_no_more(make, tmp_path):
     names = [b"Mustermann", SiteKeys.of(bytes(32)).pseudonym("Erika Mustermann").encode()]
     log = b"".join(path.read_bytes() for path in (tmp_path / "audit").glob("*.jsonl"))
     assert not any(name in log for name in names)
+
+
+@pytest.fixture
+def tried_out(make, study):
+    """What the coordinator finds that looks before and after somebody withdraws, and guesses the moment."""
+
+    def withdrawn():
+        custodian = make(Custodian)
+        before = custodian.handle(DescribeRequest(study=study)).heads[0]
+        custodian.withdraw(LEAVES, "Dr. Frei")
+        after = custodian.handle(DescribeRequest(study=study)).heads[0]
+        (*_, entry) = custodian.audit.entries()
+        return [n for n in range(10) if hash_of(guess(before, entry.time, n).encode()) == after.hash]
+
+    def guess(before, time, patients):
+        return AuditEntry(
+            sequence=before.sequence + 1,
+            time=time,
+            actor="Dr. Frei",
+            event="withdrawn",
+            facts={"patients": patients},
+            previous=before.hash,
+        ).line()
+
+    return withdrawn
+
+
+@pytest.mark.attack(COUNTED, held_by="every entry has a random salt")
+def test_the_hash_of_an_entry_does_not_tell_how_many_have_withdrawn(tried_out):
+    assert tried_out() == []
+
+
+@pytest.mark.mutant(COUNTED, "entries without salt")
+def test_without_salt_it_does(tried_out, monkeypatch):
+    monkeypatch.setattr(audit_log.secrets, "token_hex", lambda _: "")
+    assert tried_out() == [len(LEAVES)]
