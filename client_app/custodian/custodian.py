@@ -23,7 +23,7 @@ from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.custodian.opening import Opened, Opener, Takers
 from client_app.custodian.policy import Decision, Facts, decide
-from client_app.custodian.release import REASON_STAYS, Terms, require_releasable
+from client_app.custodian.release import MOST_REASON, REASON_STAYS, Terms, as_rule, require_releasable
 from client_app.custodian.witness import Witness
 from client_app.custodian.work import Evaluation, Training, Work
 from client_app.site import SiteConfig
@@ -98,7 +98,8 @@ class Custodian:
             except WardroundError as error:
                 reply = self._refusal(request, "failed", type(error).__name__, REASON_STAYS)
             except Exception as error:
-                reply = self._refusal(request, "failed", f"unexpected-{type(error).__name__}", REASON_STAYS)
+                rule = f"unexpected-{as_rule(type(error).__name__)}"
+                reply = self._refusal(request, "failed", rule, REASON_STAYS)
             return reply.model_copy(update={"heads": self._witness.heads})
 
     def judge(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> Decision:
@@ -230,6 +231,7 @@ class Custodian:
     ) -> RefusalReply:
         reference = uuid.uuid4().hex[:12]
         log.warning("%s: %s by %s, reference %s", self.config.name, kind, rule, reference, exc_info=True)
+        reason = reason[:MOST_REASON]  # it repeats what a stranger wrote
         reply = RefusalReply(site=self.config.name, kind=kind, rule=rule, reason=reason, reference=reference)
         require_releasable(reply, request, Terms(self.config.name))
         try:

@@ -30,10 +30,13 @@ from federation.schema import validated
 REASON_STAYS = "the site's log says why"
 """The only reason that is told of what is not a rule's refusal."""
 
+MOST_REASON = 1000
+"""Characters of a reason."""
+
 _MAY_LEAVE = (DescribeReply, TrainReply, EvaluateReply, RefusalReply)
 _RULE = re.compile(r"[A-Za-z][A-Za-z-]{1,63}")
+_MOST_NAME = 50
 _REFERENCE = re.compile(r"[0-9a-f]{12}")
-_MOST_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,11 @@ def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
     return reply
 
 
+def as_rule(name: str) -> str:
+    """The name of a kind of error, as it may be told as a part of a rule."""
+    return re.sub("[^A-Za-z]", "", name)[:_MOST_NAME]
+
+
 def _require_plain(reply: Record) -> None:
     """Of exactly its own type, with its own fields and values, which were perhaps never looked at."""
     kind = type(reply)
@@ -119,5 +127,5 @@ def _require_charged(counts: tuple[float, ...], terms: Terms) -> None:
 def _require_terse(reply: RefusalReply) -> None:
     told = reply.kind == "refused" or reply.reason == REASON_STAYS
     shaped = _RULE.fullmatch(reply.rule) and _REFERENCE.fullmatch(reply.reference)
-    if not told or not shaped or len(reply.reason) > _MOST_REASON:
+    if not told or not shaped or len(reply.reason) > MOST_REASON:
         raise ReleaseError("a refusal that tells more than a rule and its reason")

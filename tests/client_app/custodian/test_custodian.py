@@ -14,7 +14,7 @@ from client_app.custodian.answers import Answers
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.budget import Budget
 from client_app.training.gradients import PatientGradients
-from federation.errors import LedgerError
+from federation.errors import LedgerError, ReleaseError
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.models import build_network, get_parameters, layout_of, set_parameters
 from federation.promise import epsilon_after, noise_multiplier
@@ -24,6 +24,7 @@ REPLAYED = "a round asked again with another model, so that its noise cancels"
 BURNT = "a round is charged once, on disk, and the same question gets the same bytes"
 UNNOISED = "an update without the noise that was promised"
 FULL = "a full disk"
+UNLOGGED = "a request whose refusal is in no audit log"
 
 
 class NeverBurns(Budget):
@@ -183,6 +184,36 @@ class TestRefusals:
         changes["task"] = {"package": "no_such_task"} | changes.get("task", {})
         custodian = make_custodian(policy={"privacy_modes": ["local"], "tasks": ["no_such_task"]})
         assert custodian.handle(DescribeRequest(study=make_study(**changes))).rule == rule
+
+    @pytest.mark.attack(UNLOGGED, held_by="reasons are cut, names of errors are cleaned")
+    def test_a_reason_that_repeats_a_long_text_is_cut(self, make_custodian, make_study):
+        custodian = make_custodian()
+        reply = custodian.handle(DescribeRequest(study=make_study(purpose="x" * 2000)))
+        assert (reply.kind, reply.rule, len(reply.reason)) == ("refused", "purpose-not-allowed", 1000)
+        assert [entry.rule for entry in custodian.audit.entries()] == ["purpose-not-allowed"]
+
+    @pytest.mark.attack(UNLOGGED, held_by="reasons are cut, names of errors are cleaned")
+    def test_an_error_with_an_unusual_name_is_answered_like_any_other(
+        self, make_custodian, study, monkeypatch
+    ):
+        def open_(*_):
+            raise type("_Array2MemoryError", (MemoryError,), {})
+
+        custodian = make_custodian()
+        monkeypatch.setattr(custodian._opener, "open", open_)
+        reply = custodian.handle(DescribeRequest(study=study))
+        assert (reply.kind, reply.rule) == ("failed", "unexpected-ArrayMemoryError")
+        assert [entry.event for entry in custodian.audit.entries()][-1] == "failed"
+
+    @pytest.mark.mutant(UNLOGGED, "reasons as long as they come")
+    def test_a_reason_that_is_not_cut_is_neither_told_nor_logged(
+        self, make_custodian, make_study, monkeypatch
+    ):
+        monkeypatch.setattr("client_app.custodian.custodian.MOST_REASON", 10_000)
+        custodian = make_custodian()
+        with pytest.raises(ReleaseError):
+            custodian.handle(DescribeRequest(study=make_study(purpose="x" * 2000)))
+        assert list(custodian.audit.entries()) == []
 
     def test_a_study_that_expires_while_it_is_warm_is_refused(
         self, make_custodian, make_study, train, monkeypatch
