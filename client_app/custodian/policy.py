@@ -4,10 +4,10 @@
 is nothing in a policy that a study could not be refused without.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -286,7 +286,9 @@ def _options_allowed(policy: Policy, options: Mapping[str, Option]) -> bool:
     if allowed == "any":
         return True
     return options.keys() <= allowed.keys() and all(
-        options.get(name) in values for name, values in allowed.items()
+        # As they are written: True, 1 and 1.0 are equal, and a task may name patients by what it is given.
+        repr(options.get(name)) in map(repr, values)
+        for name, values in allowed.items()
     )
 
 
@@ -297,4 +299,6 @@ def size_fits(patients: int, declared: int) -> bool:
 
 
 def _named(value: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(value, pattern) for pattern in patterns)
+    return any(
+        re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value, re.DOTALL) for pattern in patterns
+    )

@@ -140,9 +140,19 @@ def test_delta_is_held_against_the_declared_size_alone(ask):
         ({"patients": 40, "one_class": False}, True),
         ({"patients": 30}, False),
         ({"patients": 31, "one_class": False}, False),
+        ({"patients": 30.0, "one_class": False}, False),
+        ({"patients": 30, "one_class": 0}, False),
         ({"patients": 30, "one_class": False, "fails_with": ""}, False),
     ],
-    ids=["as asked", "another that is asked for", "left out", "another value", "not named"],
+    ids=[
+        "as asked",
+        "another that is asked for",
+        "left out",
+        "another value",
+        "a float",
+        "a number",
+        "not named",
+    ],
 )
 @pytest.mark.attack(RENAMED, held_by="a policy names the options that a study has to give its task")
 def test_a_study_gives_its_task_the_options_that_the_hospital_asks_for(
@@ -157,6 +167,30 @@ def test_a_study_gives_its_task_the_options_that_the_hospital_asks_for(
 def test_where_any_option_goes_patients_can_be_renamed(make_site, make_study):
     study = make_study(task={"options": {"patients": 31}})
     assert decide(make_site(policy={"task_options": "any"}).policy, study, Facts(**GOOD)).allowed
+
+
+@pytest.mark.mutant(RENAMED, "values that are equal, however they are written")
+def test_a_task_that_names_patients_by_its_options_takes_equal_values_for_others(make_site, make_study):
+    study = make_study(task={"options": {"patients": 30.0, "one_class": False}})
+    options = study.task.options
+    assert options["patients"] in (30, 40)
+    assert f"{options['patients']}-7" != "30-7"
+
+
+@pytest.mark.parametrize(
+    ("purpose", "allowed"),
+    [
+        ("Is it [really] pneumonia?", True),
+        ("Is it [really] pneumonia!", False),
+        ("Is it r pneumonia?", False),
+        ("research on pneumonia, in children", True),
+        ("no research on pneumonia", False),
+    ],
+)
+def test_a_star_stands_for_any_text_and_nothing_else_does(purpose, allowed, make_site, make_study):
+    policy = make_site(policy={"purposes": ["Is it [really] pneumonia?", "research on pneumonia*"]}).policy
+    decision = decide(policy, make_study(purpose=purpose), Facts(**GOOD))
+    assert (decision.rule == "purpose-not-allowed") is not allowed
 
 
 def test_the_larger_of_two_epsilons_is_held_against_the_limit(make_site, make_study):
