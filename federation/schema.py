@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from inspect import isclass
+from itertools import islice
 from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from federation.errors import ConfigError
+
+# Strangers send thousands of wrong keys at once.
+_MOST_TOLD = 20
 
 
 class Frozen(BaseModel):
@@ -28,12 +32,16 @@ def validated(schema: type[Schema], values: object, where: str) -> Schema:
         where: what to call it in an error, e.g. ``"study"``.
 
     Raises:
-        ConfigError: naming each wrong key with its value, and the nearest valid name of an unknown one.
+        ConfigError: naming the first wrong keys with their values, and the nearest valid name of an unknown
+            one.
     """
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_sentences(schema, error, where))) from error
+        told = list(islice(_sentences(schema, error, where), _MOST_TOLD))
+        more = error.error_count() - len(told)
+    # Without pydantic's own words, which have no such limit, and say nothing else.
+    raise ConfigError("; ".join(told) + (f"; and {more} more" if more else ""))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,3 +1,4 @@
+import traceback
 from typing import Annotated
 
 import pytest
@@ -49,6 +50,14 @@ def test_every_mistake_is_told_at_once():
         validated(Outer, {"inner": {"epsilon": 0}, "other": 1}, "study")
     assert "study.inner.epsilon=0" in str(error.value)
     assert "study.other" in str(error.value)
+
+
+def test_of_thousands_of_mistakes_the_first_are_told_and_the_others_counted():
+    with pytest.raises(ConfigError) as error:
+        validated(Outer, {"inner": {"epsilon": 1}, **{f"key{number}": 1 for number in range(5000)}}, "study")
+    assert str(error.value).endswith("; and 4980 more")
+    printed = "".join(traceback.format_exception(error.value))
+    assert len(printed) < 10_000, "nor does a log that shows where it comes from"
 
 
 def test_what_was_validated_never_changes():
