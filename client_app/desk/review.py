@@ -77,6 +77,7 @@ def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Tab
         "predicts": shown(f"{' or '.join(study.task.classes)}, from {_input(study)}"),
         "data": shown(
             f"this hospital's training patients for {study.task.package}, without those who have withdrawn"
+            f"{_options(study)}"
         ),
         "network": shown(f"{study.model.network} {_arguments(study.model)}"),
         "starts from": shown(study.start_from or _START[study.pretraining.source]),
@@ -132,7 +133,14 @@ def _input(study: Study) -> str:
     size = " x ".join(str(side) for side in (study.task.channels, *study.task.image_size))
     if not study.task.image_size:
         return f"rows of {size} numbers"
-    return f"{'images that are drawn, not acquired,' if study.task.rendered else 'images'} of {size}"
+    return (
+        f"{'images that are said to be drawn, not acquired,' if study.task.rendered else 'images'} of {size}"
+    )
+
+
+def _options(study: Study) -> str:
+    given = ", ".join(f"{name}={value!r}" for name, value in study.task.options.items())
+    return f"; the task is told {given}" if given else ""
 
 
 def _arguments(model: ModelSpec) -> str:

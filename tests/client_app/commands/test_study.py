@@ -54,6 +54,12 @@ class TestShow:
         ):
             assert said in shown
 
+    def test_says_what_the_task_is_told_and_what_is_only_claimed(self, typed, propose_another):
+        changes = {"options": {"patients": 24, "one_class": False}, "rendered": True}
+        said = words(typed("study", "show", propose_another(task=changes).id))
+        assert "the task is told one_class=False, patients=24" in said
+        assert "images that are said to be drawn, not acquired" in said
+
     def test_says_what_is_left_and_never_a_small_number(self, typed, study, approve, train, propose_another):
         assert "fewer than 20 of the fewer than 20 patients" in words(typed("study", "show", study.id))
         approve("--until", NEXT_YEAR)
