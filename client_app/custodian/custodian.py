@@ -148,9 +148,18 @@ class Custodian:
         opened = self._opened
         if opened is None or opened.study.id != study.id or opened.withdrawn != self.ledger.consent.withdrawn:
             self._opened = None
+            self._end_expired()
             self._opened = opened = self._opener.open(study)
         self._check(study, opened.takers)
         return opened
+
+    def _end_expired(self) -> None:
+        """Give back what studies hold whose last day is over: nothing can be charged to them any more."""
+        today = self._witness.now().date()
+        for proposal in self.ledger.studies.all():
+            last_day = proposal.study.expires
+            if last_day is not None and today > last_day:
+                self.ledger.budget.end(proposal.study.id)
 
     def _check(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> None:
         decision = self.judge(study, takers, held_out)

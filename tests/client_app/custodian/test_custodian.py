@@ -2,7 +2,7 @@ import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import client_app
+from client_app.custodian import witness
 from client_app.custodian.answers import Answers
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.budget import Budget
@@ -228,6 +229,17 @@ class TestRefusals:
 
         monkeypatch.setattr("client_app.custodian.witness.datetime", Later)
         assert train(custodian, study, 2).rule == "study-expired"
+
+    def test_what_an_expired_study_has_not_used_comes_back(
+        self, make_custodian, make_study, train, set_clock
+    ):
+        custodian = make_custodian(policy={"lifetime": {"epsilon": 9.0}})
+        first = make_study(expires=(datetime.now(UTC).date() + timedelta(days=1)).isoformat())
+        second = make_study(title="Another", privacy={"epsilon": 6.0})
+        assert isinstance(train(custodian, first), TrainReply)
+        assert train(custodian, second).rule == "cohort-too-small"
+        set_clock(witness, timedelta(days=3))
+        assert isinstance(train(custodian, second), TrainReply)
 
     @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
     def test_a_model_that_is_not_finite_costs_nothing(self, wrong, make_custodian, study, train):
