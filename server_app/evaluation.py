@@ -92,24 +92,21 @@ def _stands_out(counts: Counts, noise: float | None) -> bool:
 
 
 def curve(counts: Counts) -> tuple[Counts, Counts]:
-    """The ROC of histograms ``[2, BINS]``: false and true positive rates, float64 ``[BINS + 1]`` each.
+    """The ROC of histograms ``[..., 2, BINS]``: false and true positive rates, float64 ``[..., BINS + 1]``.
 
     Counts below zero, which noise makes, are none.
     """
     shares = np.clip(counts, 0, None)
-    tails = np.cumsum(shares[:, ::-1], axis=1) / shares.sum(axis=1, keepdims=True)
-    from_zero = np.concatenate([np.zeros((2, 1)), tails], axis=1)
-    return from_zero[0], from_zero[1]
+    with np.errstate(invalid="ignore"):
+        tails = np.cumsum(shares[..., ::-1], axis=-1) / shares.sum(axis=-1, keepdims=True)
+    from_zero = np.concatenate([np.zeros((*tails.shape[:-1], 1)), tails], axis=-1)
+    return from_zero[..., 0, :], from_zero[..., 1, :]
 
 
 def _interval(counts: Counts, noise: float | None) -> tuple[float, float]:
     """95 % of the areas that patients like these, and noise like this, would give."""
-    draw = np.random.default_rng(0)
-    areas = []
-    for _ in range(_REPLICATES):
-        patients = draw.poisson(np.clip(counts, 0, None)) + draw.normal(0, noise or 0, counts.shape)
-        if (np.clip(patients, 0, None).sum(axis=1) > 0).all():
-            false_alarms, found = curve(patients)
-            areas.append(np.trapezoid(found, false_alarms))
-    low, high = np.percentile(areas, [2.5, 97.5])
+    draw, size = np.random.default_rng(0), (_REPLICATES, *counts.shape)
+    drawn = draw.poisson(np.clip(counts, 0, None), size) + draw.normal(0, noise or 0, size)
+    false_alarms, found = curve(drawn)
+    low, high = np.nanpercentile(np.trapezoid(found, false_alarms), [2.5, 97.5])
     return float(low), float(high)
