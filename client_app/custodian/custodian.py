@@ -177,8 +177,15 @@ class Custodian:
     def _evaluate(self, opened: Opened, request: EvaluateRequest) -> Reply:
         if request.study.evaluation is None:
             raise RefusedError("not-in-the-study", "the study asks for no evaluation")
+        work = Evaluation(request.study, request, self._keys.noise)
+        if not self.ledger.budget.started(request.study.id, work.part):
+            self._require_within_cap(work, work.cost.steps)
         opened.held_out()  # sets aside what it costs them
-        return self._carry_out(opened, request, Evaluation(request.study, request, self._keys.noise))
+        return self._carry_out(opened, request, work)
+
+    def _require_within_cap(self, work: Work, steps: int) -> None:
+        approval = self.approvals.require(work.study)
+        require_within_cap(approval, work.promised, lambda: work.epsilon_after(steps))
 
     def _carry_out(self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work) -> Reply:
         """Charge, compute, keep, and release, in this order; what was kept before is not computed again."""
@@ -211,10 +218,7 @@ class Custodian:
         before = budget.last(study.id, work.part)
         again = before is not None and (before.round, before.asked) == (work.round, work.asked)
         if not again:
-            steps = work.cost.steps + (0 if before is None else before.steps)
-            require_within_cap(
-                self.approvals.require(study), work.promised, lambda: work.epsilon_after(steps)
-            )
+            self._require_within_cap(work, work.cost.steps + (0 if before is None else before.steps))
         charge = budget.reserve(
             study.id,
             work.part,

@@ -142,6 +142,7 @@ def test_an_agreed_cap_below_it_is_kept(make_custodian, study, evaluate, train):
     custodian.approvals.approve(study.id, Agreement("Dr. Frei", NEXT_YEAR, epsilon_cap=1.5))
     assert evaluate(custodian, study).rule == "epsilon-cap-reached"
     assert custodian.ledger.budget.charges() == []
+    assert not custodian.ledger.budget.started(study.id, "test"), "and nothing is set aside"
 
 
 def test_training_goes_on_as_if_nobody_had_asked(make_custodian, study, evaluate, start_of, tmp_path):
