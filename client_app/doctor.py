@@ -25,10 +25,10 @@ from client_app.custodian.policy import size_fits
 from client_app.custodian.server import MOST_PATH
 from client_app.custodian.witness import CLOCK_MAY_GO_BACK
 from client_app.data.cohort import load_cohort
-from client_app.site import HospitalConfig, SimulatedData, hospital
+from client_app.site import HospitalConfig, hospital
 from federation.errors import WardroundError
 from federation.study import TaskSpec
-from federation.tasks import Examples, load_task, pool
+from federation.tasks import load_task, pool
 
 _GIB = 2**30
 _LEAST_DISK, _LITTLE_DISK = 2 * _GIB, 10 * _GIB
@@ -66,7 +66,7 @@ def data(config: HospitalConfig) -> Iterator[Finding]:
         )
         return
     for package in config.policy.tasks:
-        # What studies have asked for says how the task is read; before the first, as it is by default.
+        # What studies have asked for says how the task is read; before the first, what they have to ask for.
         found = [_patients(config, package, spec) for spec in _asked(config, package)]
         yield from dict.fromkeys(found)
 
@@ -74,19 +74,22 @@ def data(config: HospitalConfig) -> Iterator[Finding]:
 def _patients(config: HospitalConfig, package: str, spec: TaskSpec | None) -> Finding:
     name, least = f"data of {package}", config.policy.minimum_patients
     try:
-        patients = _train(config.data, package, spec).patient_count
+        train, held_out = _sizes(config, package, spec)
     except Exception as error:  # whose text may name a file or a row, and so a patient
         remedy = (
-            "see whether data.folder and data.parts are right; the custodian's log says why when a study "
+            "see whether data and policy.task_options are right; the custodian's log says why when a study "
             "asks for them"
         )
         return Finding(name, "problem", f"cannot be read: {type(error).__name__}", remedy)
-    if patients < least:
+    if train < least:
         found = f"readable, with fewer than the {least} patients that the policy asks for"
         return Finding(name, "problem", found, "see data in site.yaml, or lower policy.minimum_patients")
-    if not size_fits(patients, config.declared_patients):
+    if not size_fits(train, config.declared_patients):
         found = f"declared_patients={config.declared_patients} is off by more than a factor of two"
         return Finding(name, "problem", found, "set declared_patients anew in site.yaml")
+    if config.policy.metrics and held_out < least:
+        found = f"readable; fewer than {least} are held out, so a study can train but not evaluate here"
+        return Finding(name, "warning", found, "hold more out, or lower policy.minimum_patients")
     return Finding(name, "ok", f"readable, with at least {least} patients; declared_patients fits")
 
 
@@ -101,11 +104,18 @@ def _asked(config: HospitalConfig, package: str) -> list[TaskSpec | None]:
     return [*ways.values()] or [None]
 
 
-def _train(source: SimulatedData, package: str, spec: TaskSpec | None) -> Examples:
+def _sizes(config: HospitalConfig, package: str, spec: TaskSpec | None) -> tuple[int, int]:
+    """How many patients train, and how many are held out."""
+    source = config.data
     if spec is not None:
-        return load_cohort(source, spec).train
-    task = load_task(package, {}, source.folder)
-    return pool([task.cohort(part, source.of).train for part in source.parts])
+        cohort = load_cohort(source, spec)
+        return cohort.train.patient_count, cohort.test.patient_count
+    asked = config.policy.task_options
+    options = {} if asked == "any" else {name: values[0] for name, values in asked.items() if values}
+    task = load_task(package, options, source.folder)
+    cohorts = [task.cohort(part, source.of) for part in source.parts]
+    train, held_out = pool([each.train for each in cohorts]), pool([each.test for each in cohorts])
+    return train.patient_count, held_out.patient_count
 
 
 def keys(config: HospitalConfig) -> Iterator[Finding]:

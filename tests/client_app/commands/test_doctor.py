@@ -117,12 +117,23 @@ class TestData:
         assert (finding.state, "fewer than the 25" in finding.found) == ("problem", True)
         assert "24" not in finding.found
 
-    @pytest.mark.parametrize(
-        ("declared", "state"), [(11, "problem"), (12, "ok"), (48, "ok"), (49, "problem")]
-    )
-    def test_a_declared_size_is_right_by_a_factor_of_two(self, alder, declared, state):
+    @pytest.mark.parametrize(("declared", "fits"), [(11, False), (12, True), (48, True), (49, False)])
+    def test_a_declared_size_is_right_by_a_factor_of_two(self, alder, declared, fits):
         rewrite(alder, declared_patients=declared)
-        assert of(alder, "data of named_task").state == state
+        assert (of(alder, "data of named_task").state != "problem") == fits
+
+    def test_before_the_first_study_they_are_read_as_the_policy_asks(self, make_hospital, tmp_path):
+        fresh = make_hospital(tmp_path / "fresh")
+        fresh.change(task_options={"patients": [30], "held_out": [30, 6]}, minimum_patients=30)
+        assert of(fresh, "data of named_task").state == "ok", "24 and 6 by default"
+
+    def test_too_few_to_evaluate_is_told_before_a_study_has_cost_anything(self, make_hospital, tmp_path):
+        fresh = make_hospital(tmp_path / "fresh")
+        finding = of(fresh, "data of named_task")
+        assert finding.state == "warning"
+        assert "fewer than 20 are held out" in finding.found
+        fresh.change(metrics=[])
+        assert of(fresh, "data of named_task").state == "ok", "nobody may ask of them"
 
     def test_of_what_fails_only_the_kind_is_told(self, alder, make_study):
         custodian = alder.custodian()
