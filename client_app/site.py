@@ -92,6 +92,14 @@ class Service(Frozen):
     request_seconds: Annotated[float, Field(gt=0)] = 3600.0
 
     @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        # Elsewhere than where it was tried, a relative path would be another, empty ledger.
+        for name in ("folder", "relay", "admin"):
+            if not getattr(self, name).is_absolute():
+                raise ValueError(f"{name}={getattr(self, name)} is relative; give the whole path, from /")
+        return self
+
+    @model_validator(mode="after")
     def _apart(self) -> Self:
         if self.relay.absolute().parent == self.admin.absolute().parent:
             raise ValueError(f"relay and admin sockets are both in {self.admin.parent}; give each a folder")
@@ -124,7 +132,10 @@ def hospital(file: Path) -> HospitalConfig:
             values = OmegaConf.to_container(compose(file.stem), resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())[:300]}") from error
-    return validated(HospitalConfig, values, str(file))
+    try:
+        return validated(HospitalConfig, values, "")
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def simulated_site(federation: FederationSpec, template: Mapping[str, Any], name: str) -> SiteConfig:

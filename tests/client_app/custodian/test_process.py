@@ -209,7 +209,8 @@ class TestFolder:
 BROKEN = {
     "an unknown key": ({"polciy": {}}, ConfigError, "did you mean 'policy'?"),
     "an unknown rule": ({"policy": {"minimum_patient": 1}}, ConfigError, "minimum_patient is not a setting"),
-    "no policy": ({"policy": None}, ConfigError, "site.yaml.policy"),
+    "no policy": ({"policy": None}, ConfigError, "site.yaml: policy=None"),
+    "a relative path": ({"service": {"folder": "state"}}, ConfigError, "service: folder=state is relative"),
     "approval by itself": ({"approval": "configuration"}, ConfigError, "approval='configuration'"),
     "a task that is not there": ({"policy": {"tasks": ["no_such_task"]}}, ConfigError, "no_such_task"),
 }
