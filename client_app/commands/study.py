@@ -39,13 +39,15 @@ def list_all(file: Path) -> None:
 def show(name: str, file: Path) -> None:
     """What a study asks, what the policy says of it, and what it would leave of patients' budgets."""
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.desk.demand import demand_of  # noqa: PLC0415
     from client_app.desk.questions import AskRoom, question  # noqa: PLC0415
     from client_app.desk.review import study_facts  # noqa: PLC0415
     from federation.errors import WardroundError  # noqa: PLC0415
 
     client = custodian_of(file)
     view = client.study(name)
+    # Torch and MONAI take seconds to load, so a mistyped id is said at once.
+    from client_app.desk.demand import demand_of  # noqa: PLC0415
+
     asked = view.proposal.study
     try:
         demand = demand_of(asked)
@@ -67,15 +69,16 @@ def show(name: str, file: Path) -> None:
 def approve(name: str, by: str, until: datetime | None, epsilon_cap: float | None, file: Path) -> None:
     """Agree to a study, as it stands and with the release that is installed."""
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from client_app.desk.demand import demand_of  # noqa: PLC0415
     from client_app.desk.questions import Approve, question  # noqa: PLC0415
     from client_app.desk.review import study_table  # noqa: PLC0415
 
     client = custodian_of(file)
     asked = client.study(name).proposal.study
-    demand_of(asked)  # what cannot be looked at here would end the custodian
     last_day = None if until is None else until.date()
     agreed = question(Approve, study=asked.id, by=by, until=last_day, epsilon_cap=epsilon_cap)
+    from client_app.desk.demand import demand_of  # noqa: PLC0415
+
+    demand_of(asked)  # what cannot be looked at here would end the custodian
     print_table(study_table([client.approve(agreed)]))
 
 

@@ -60,7 +60,8 @@ class Approvals:
             proposal = self.approve(study.id, Agreement(by="configuration", until=date.max))
         if proposal is None or proposal.state == "waiting":
             raise RefusedError(
-                "not-approved", f"study {study.id[:12]} waits for this hospital's approval; run it again then"
+                "not-approved",
+                f"study {study.id[:12]} waits for this hospital's approval; run it again once it has that",
             )
         if proposal.revoked_by is not None or proposal.approval is None:
             # It may have been revoked while it was being opened, just before its cost was set aside.
