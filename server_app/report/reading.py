@@ -49,6 +49,13 @@ class Run:
             names |= dict.fromkeys((*line.participants, *(absence.site for absence in line.absent)))
         return tuple(names)
 
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Those of the hospitals that took part in a round at least; others stayed out of all of them."""
+        took_part = {name for name, site in self.summary.sites.items() if site.rounds}
+        took_part.update(*(line.participants for line in self.rounds))
+        return tuple(site for site in self.sites if site in took_part)
+
 
 def read_run(run_dir: Path) -> Run:
     """The record in ``run_dir``: ``summary.json``, ``metrics.jsonl`` and, in simulation, ``samples.png``.

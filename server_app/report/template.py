@@ -178,7 +178,7 @@ Scores stay at the hospitals.
 {% set site = summary.sites.get(name) %}
 {% set measured = site.measurement if site else none %}
 <tr role="row">
-<th scope="row" role="rowheader">{{ name }}<small>{{ site.description if site else "in the rounds, but not in the summary" }}</small></th>
+<th scope="row" role="rowheader">{{ name }}<small>{{ site.description if site else "in the rounds, but not in the summary" if name in run.participants else "took part in no round" }}</small></th>
 {{ cell("patients", "{:,}".format(site.patients) if site else number.DASH) }}
 {{ cell("steps", "{:,}".format(site.steps) if site else number.DASH) }}
 {{ cell("rounds", site.rounds if site else number.DASH) }}

@@ -36,23 +36,29 @@ def headline(run: Run) -> str:
         verb = "failed" if summary.status == "failed" else "was interrupted"
         reason = summary.reason.strip().rstrip(".") or "the record gives no reason"
         return f"This run {verb} after {done}: {reason}."
-    told = summary.held_out
+    told, hospitals = summary.held_out, count(len(run.participants), "hospital")
     if summary.pooled is None and told is not None and told.auc is not None:
         reached = f"reaches {score(told.auc)} (AUC), by the hospitals' own count"
-        return f"The model that {count(len(run.sites), 'hospital')} trained {protection(summary)} {reached}."
+        return f"The model that {hospitals} trained {protection(summary)} {reached}."
     if summary.pooled is None or summary.pooled.auc is None:
-        hospitals, rounds = count(len(run.sites), "hospital"), count(len(run.rounds), "round")
+        rounds = count(len(run.rounds), "round")
         return f"{hospitals} trained one model in {rounds} {protection(summary)}; {_no_score(summary)}."
     together = score(summary.pooled.auc)
     alone = _alone(summary)
     if summary.comparison is None or not alone:
-        return f"Together, {count(len(run.sites), 'hospital')} reach {together} (AUC) {protection(summary)}."
+        return f"Together, {hospitals} reach {together} (AUC) {protection(summary)}."
     pooled = summary.comparison.pooled.auc
     # A third decimal where two would make different results look the same.
     decimals = 3 if together in {score(min(alone)), score(max(alone)), score(pooled)} else 2
     shown = [span(alone, decimals), span([summary.pooled.auc], decimals)]
     last = DASH if pooled is None else span([pooled], decimals)
     return f"Alone {shown[0]}, together {shown[1]}, pooled {last} (AUC) {protection(summary)}."
+
+
+def _attendance(run: Run) -> str:
+    absences = sum(absence.site in run.participants for line in run.rounds for absence in line.absent)
+    attended = count(absences, "absence") if absences else "never absent"
+    return attended if run.participants == run.sites else f"of {len(run.sites):,} asked; {attended}"
 
 
 def protection(summary: Summary) -> str:
@@ -212,10 +218,9 @@ def facts(run: Run) -> list[Fact]:
     else:
         bounds = interval(pooled.auc_interval)
         quality = Fact("test AUC", score(pooled.auc), f"95 % interval {bounds}" if bounds else "no interval")
-    absences = sum(len(line.absent) for line in run.rounds)
     planned = f"of {summary.rounds:,} planned" if summary.rounds != len(run.rounds) else "as planned"
     return [
-        Fact("hospitals", f"{len(run.sites):,}", count(absences, "absence") if absences else "never absent"),
+        Fact("hospitals", f"{len(run.participants):,}", _attendance(run)),
         Fact("rounds", f"{len(run.rounds):,}", planned),
         quality,
         Fact("ε per patient", *_epsilon_fact(summary)),

@@ -87,6 +87,16 @@ def test_a_site_that_only_rounds_name_is_not_lost(write_run, summary):
     )
 
 
+def test_a_site_that_took_part_in_nothing_is_told(write_run, summary, rounds):
+    kept = {name: site for name, site in summary.sites.items() if name != "cedar"}
+    lines = [
+        line.model_copy(update={"participants": tuple(site for site in line.participants if site != "cedar")})
+        for line in rounds()[::2]
+    ]
+    page = page_of(write_run(summary.model_copy(update={"sites": kept}), lines))
+    assert "cedar<small>took part in no round" in page
+
+
 def test_text_from_a_site_stays_text(write_run, summary, rounds):
     attack = "<script>alert(1)</script>\"'&"
     hostile = summary.model_copy(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server_app.record import Summary
+from server_app.record import Absence, Summary
 from server_app.report import meaning
 from server_app.report.meaning import epsilon_in_words, limits
 from server_app.report.reading import Run
@@ -29,6 +29,23 @@ def told(run: Run) -> str:
     return " ".join(note.text for note in notes(run))
 
 
+@pytest.fixture
+def without_dogwood(summary, rounds) -> Run:
+    """A run that one hospital refused from the first round on."""
+    refused = Absence(site="dogwood", reason="refused by epsilon-too-large")
+    lines = [
+        line.model_copy(
+            update={
+                "participants": tuple(site for site in line.participants if site != "dogwood"),
+                "absent": (*line.absent, refused),
+            }
+        )
+        for line in rounds()[::2]
+    ]
+    kept = {name: site for name, site in summary.sites.items() if name != "dogwood"}
+    return Run(summary.model_copy(update={"sites": kept, "comparison": None}), tuple(lines))
+
+
 class TestHeadline:
     def test_compares_alone_together_and_pooled(self, summary, rounds):
         run = Run(summary, tuple(rounds()[::2]))
@@ -37,6 +54,12 @@ class TestHeadline:
     def test_without_comparison_tells_the_score_alone(self, summary):
         run = Run(summary.model_copy(update={"comparison": None}))
         assert headline(run) == "Together, 4 hospitals reach 0.94 (AUC) at ε = 8 per patient."
+
+    def test_who_took_part_in_no_round_is_not_counted(self, without_dogwood):
+        assert headline(without_dogwood) == "Together, 3 hospitals reach 0.94 (AUC) at ε = 8 per patient."
+        assert ("hospitals", "3", "of 4 asked; 1 absence") in {
+            (fact.label, fact.value, fact.note) for fact in facts(without_dogwood)
+        }
 
     def test_outside_simulation_says_that_no_scores_are_released(self, summary, rounds):
         run = Run(without_scores(summary), tuple(rounds()[::2]))
