@@ -30,7 +30,7 @@ def ledger_findings(config: HospitalConfig) -> Iterator[Finding]:
     except WardroundError as error:
         yield Finding("file", "problem", str(error), _RESTORE)
         return
-    said = f"every page is whole: {len(books.proposals)} studies, {len(books.charges)} charges"
+    said = f"every page is whole (studies: {len(books.proposals)}, charges: {len(books.charges)})"
     yield Finding("file", "ok", said)
     yield _owner(config, books)
     yield unreadable or _against_the_log(config, books, log)

@@ -41,8 +41,12 @@ def patients_table(statement: Statement) -> Table:
     """How much of the lifetime's cap patients have used."""
     lifetime, minimum = statement.policy.lifetime, statement.policy.minimum_patients
     patients = statement.patients
-    title = f"Patients: of the lifetime's cap of ε {cost(lifetime.epsilon)} at δ {lifetime.delta:g} are used"
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", show_header=False)
+    cap = f"used of the cap of ε {cost(lifetime.epsilon)} at δ {lifetime.delta:g}"
+    table = Table(cap, "patients", box=SIMPLE_HEAD, title="Patients", title_justify="left")
+    if not statement.patients.count:
+        table.add_row("nothing", "nobody has given anything yet")
+        table.add_row("withdrawn", told(patients.withdrawn, minimum))
+        return table
     for band, count in patients.bands.items():
         table.add_row(band, told(count, minimum))
     table.add_section()

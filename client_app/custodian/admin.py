@@ -160,6 +160,7 @@ def _room(custodian: Custodian, question: AskRoom) -> Room:
     known, room = len(histories), sum(fits[history] for history in histories)
     return Room(
         started=started,
+        nobody=not budget.histories(),
         known=known if known >= policy.minimum_patients else None,
         room=room if room >= policy.minimum_patients else None,
         minimum=policy.minimum_patients,

@@ -151,6 +151,7 @@ class Room(Frozen):
 
     Attributes:
         started: its cost is set aside already, and counted in ``left``.
+        nobody: no study has ever set anything aside here, as the list of studies says, too.
         known: how many were in a study before and have not withdrawn; None for fewer than ``minimum``.
         room: how many of them could take part; None for fewer than ``minimum``.
         minimum: the policy's minimum of patients.
@@ -160,6 +161,7 @@ class Room(Frozen):
     """
 
     started: bool
+    nobody: bool
     known: int | None
     room: int | None
     minimum: int

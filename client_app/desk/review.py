@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from client_app.books.told import told as in_tens
 from client_app.custodian.ledger.studies import Approval, Proposal
 from client_app.desk.questions import Demand, Room, StudyState, StudyView
 from federation.command_line import printable
@@ -209,16 +210,17 @@ def _budget(room: Room | None) -> Mapping[str, str]:
     )
     if room.started:
         return {"budget": "set aside when the study started here", "left after it": left}
-    known = _count(room.known, room.minimum)
+    if room.nobody:
+        return {
+            "budget": "nobody was in a study here before, so all have all of theirs",
+            "left after it": left,
+        }
+    known, fit = (in_tens(number or 0, room.minimum) for number in (room.known, room.room))
     return {
-        "budget": f"there is room for {_count(room.room, room.minimum)} of the {known} patients who were in "
-        "a study here before and have not withdrawn; everybody else has all of theirs",
+        "budget": f"there is room for {fit} of the {known} patients who were in a study here before and have "
+        "not withdrawn; everybody else has all of theirs",
         "left after it": left,
     }
-
-
-def _count(number: int | None, minimum: int) -> str:
-    return f"fewer than {minimum}" if number is None else str(number)
 
 
 def _day(moment: datetime) -> str:

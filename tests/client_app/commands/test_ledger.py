@@ -76,6 +76,13 @@ class TestShow:
         assert fingerprints(alder.folder) == before
         assert not list(alder.service.glob("ledger.sqlite-*")), "not even an empty write-ahead log"
 
+    def test_before_the_first_study_it_says_that_nobody_has_given_anything(self, make_hospital, tmp_path):
+        fresh = make_hospital(tmp_path / "fresh")
+        fresh.custodian().ledger.close()
+        output = fresh.run("ledger", "show").output
+        assert "nobody has given anything yet" in output
+        assert not any(band in output for band in BANDS)
+
     def test_where_no_custodian_has_run_it_says_so_and_makes_nothing(self, make_hospital, tmp_path):
         fresh = make_hospital(tmp_path / "fresh")
         result = fresh.run("ledger", "show")
