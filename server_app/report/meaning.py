@@ -128,8 +128,8 @@ def held_out(summary: Summary) -> list[str]:
         )
         if summary.pooled is not None and summary.pooled.auc is not None:
             found.append(
-                "This simulation can look at every single score, also where a hospital stayed out, which gives "
-                f"{score(summary.pooled.auc)}."
+                "This simulation can look at every single score, also where a hospital stayed out, which "
+                f"gives {score(summary.pooled.auc)}."
             )
     found += [f"{absence.site} did not tell: {absence.reason}." for absence in told.absent]
     return found

@@ -56,6 +56,8 @@ def headline(run: Run) -> str:
 
 
 def _attendance(run: Run) -> str:
+    if not run.rounds:
+        return "no round has begun"
     absences = sum(absence.site in run.participants for line in run.rounds for absence in line.absent)
     attended = count(absences, "absence") if absences else "never absent"
     return attended if run.participants == run.sites else f"of {len(run.sites):,} asked; {attended}"

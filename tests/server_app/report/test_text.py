@@ -193,6 +193,11 @@ def test_the_strip_gives_promise_and_cost(summary, rounds):
     }
 
 
+def test_the_strip_of_a_run_that_never_began_praises_nobody_s_attendance(summary):
+    unbegun = Run(summary.model_copy(update={"status": "failed", "reason": "quorum", "sites": {}}))
+    assert ("hospitals", "0", "no round has begun") in {(f.label, f.value, f.note) for f in facts(unbegun)}
+
+
 class TestHeldOut:
     """What the hospitals themselves say of the released model."""
 
