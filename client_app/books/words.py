@@ -29,7 +29,9 @@ def headline(statement: Statement) -> str:
     if patients.most > cap:
         return f"A patient has given more than the ε of {cost(cap)} that this hospital now allows"
     most = f"ε\u00a0=\u00a0{cost(patients.most)}"
-    return f"No patient has given more than {most} of the {cost(cap)} that are allowed"
+    held = any(study.set_aside for study in statement.studies)
+    included = ", with what running studies may still take" if held else ""
+    return f"No patient has given more than {most} of the {cost(cap)} that are allowed{included}"
 
 
 def explanation(statement: Statement) -> str:

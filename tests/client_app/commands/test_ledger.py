@@ -287,6 +287,7 @@ class TestPage:
         assert "Squares [red] and" in page
         assert "the cap, ε = 30" in page
         assert "No patient has given more than ε" in page
+        assert "with what running studies may still take" in page, "2 of 4 rounds are set aside"
 
     def test_before_the_first_study_there_is_a_page_too(self, make_hospital, tmp_path):
         fresh = make_hospital(tmp_path / "fresh")
