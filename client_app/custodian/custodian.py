@@ -243,7 +243,8 @@ class Custodian:
         self, request: Request, kind: Literal["refused", "failed"], rule: str, reason: str
     ) -> RefusalReply:
         reference = uuid.uuid4().hex[:12]
-        log.warning("%s: %s by %s, reference %s", self.config.name, kind, rule, reference, exc_info=True)
+        told = f"{self.config.name}: {kind} by {rule}, reference {reference}"
+        log.warning("%s", told, exc_info=kind == "failed")  # a rule's name says all there is to say
         reason = reason[:MOST_REASON]  # it repeats what a stranger wrote
         reply = RefusalReply(site=self.config.name, kind=kind, rule=rule, reason=reason, reference=reference)
         require_releasable(reply, request, Terms(self.config.name))
