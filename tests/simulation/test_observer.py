@@ -30,7 +30,7 @@ def test_every_hospital_has_the_part_of_its_place(judge):
 def test_a_model_is_measured_on_each_hospital_and_on_all_test_patients_together(judge, run):
     pooled, sites = judge.judge(get_parameters(build_network(run.study.model, run.study.task)))
     assert list(sites) == list(judge.cohorts)
-    assert pooled.patients == sum(site.patients for site in sites.values()) == 60
+    assert pooled.patients == sum(site.patients for site in sites.values()) == 120
     assert pooled.images == sum(site.images for site in sites.values())
     assert pooled.stratum is not None
 

@@ -371,6 +371,7 @@ def test_a_damaged_cache_is_named_and_rendered_again_to_the_same_models(
     assert done.models == nodules.models
 
 
+@pytest.mark.deployment  # for its time
 def test_a_full_disk_at_a_checkpoint_fails_the_run_and_leaves_nothing_half_written(start):
     """A real fault: no file may grow past 1 MiB. This network's model is larger; hospitals' files are not."""
     limited = ("bash", "-c", 'ulimit -f 1024; exec "$@"', "limited")

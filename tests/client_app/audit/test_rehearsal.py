@@ -107,6 +107,7 @@ def factors_of_three_times(squares, clipping_norm, batch):
 
 
 class TestSoundCode:
+    @pytest.mark.deployment  # for its time
     def test_passes_every_time(self, outcome):
         assert [outcome(number) for number in range(HONEST)] == [set()] * HONEST
 
