@@ -5,6 +5,7 @@ WardroundError
 ├── DataError          patients' or public data cannot be used as they are
 ├── PrivacyError       a privacy guarantee cannot be given as asked
 ├── AuditError         an audit log is not what was signed
+├── SecureSumError     a party to a secure sum does not keep to the protocol
 ├── MessageError       a record from the other side is not what the contract says
 ├── LedgerError        a hospital's ledger is not whole, or is not its own
 ├── ReleaseError       something was about to leave a hospital that may not
@@ -36,6 +37,20 @@ class PrivacyError(WardroundError):
 
 class AuditError(WardroundError):
     """An audit log is broken, or is not what its hospital once signed."""
+
+
+class SecureSumError(WardroundError):
+    """A party to a secure sum does not keep to the protocol; nothing was revealed to it.
+
+    Attributes:
+        check: the short identifier of the check that failed, e.g. ``"survivors"``.
+        site: whom it failed on; empty where it concerns nobody in particular.
+    """
+
+    def __init__(self, check: str, site: str, reason: str) -> None:
+        super().__init__(f"{site}: {reason}" if site else reason)
+        self.check = check
+        self.site = site
 
 
 class MessageError(WardroundError):
