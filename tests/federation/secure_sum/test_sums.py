@@ -1,0 +1,170 @@
+"""Whole rounds: the sum is that of integers, whoever drops out where, and through every restart."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from federated import MODEL, NAMES, OTHER_MODEL, Federation
+
+from federation.errors import QuorumError, SecureSumError
+from federation.secure_sum.ring import decode
+
+
+def rounds():
+    """n, c, d, and how many are silent in exchanges A, B and C."""
+    cases = ((3, 1, 0), (3, 0, 0), (4, 1, 1), (5, 0, 2), (5, 1, 1), (10, 1, 4), (10, 3, 3))
+    for sites, colluding, dropouts in cases:
+        for first in range(dropouts + 1):
+            for then in range(dropouts - first + 1):
+                for last in range(dropouts - first - then + 1 if first else 1):
+                    yield (sites, colluding, dropouts), (first, then, last)
+
+
+@pytest.mark.parametrize(("plan", "silent"), list(rounds()))
+def test_the_sum_is_that_of_integers_whoever_drops_out_in_whichever_exchange(plan, silent):
+    (sites, colluding, dropouts), (first, then, last) = plan, silent
+    federation = Federation(sites, colluding=colluding, dropouts=dropouts).advertise()
+    gone = NAMES[1 : 1 + first]
+    summing = federation.collected(silent=gone)
+    rest = [name for name in federation.names if name not in gone]
+    total = federation.total(summing, rest[:then], rest[then : then + last])
+    np.testing.assert_array_equal(total, federation.exact(rest))
+
+
+def test_every_choice_of_sites_that_drop_out_leaves_the_sum_of_the_others():
+    for silent in combinations(NAMES[:5], 2):
+        federation = Federation(5, colluding=0, dropouts=2).advertise()
+        rest = [name for name in federation.names if name not in silent]
+        np.testing.assert_array_equal(
+            federation.total(federation.collected(silent=silent)), federation.exact(rest)
+        )
+
+
+@pytest.mark.deployment
+@pytest.mark.parametrize("silent", range(0, 15, 7))
+def test_thirty_sites(silent):
+    federation = Federation(30, colluding=1, dropouts=14).advertise()
+    summing = federation.collected(silent=federation.names[:silent])
+    np.testing.assert_array_equal(federation.total(summing), federation.exact(federation.names[silent:]))
+
+
+def test_rounds_follow_each_other_and_one_that_failed_is_left_behind():
+    federation = Federation(4, colluding=1, dropouts=1).advertise()
+    np.testing.assert_array_equal(
+        federation.total(federation.collected(1)), federation.exact(federation.names, 1)
+    )
+    federation.collected(2, model=OTHER_MODEL)
+    federation.collected(5, silent=("alder", "beech"))
+    summing = federation.collected(7, silent=("cedar",), model=OTHER_MODEL)
+    np.testing.assert_array_equal(
+        federation.total(summing), federation.exact(("alder", "beech", "dogwood"), 7)
+    )
+
+
+def test_a_site_that_is_gone_need_not_be_asked_again():
+    federation = Federation(4, colluding=1, dropouts=1).advertise()
+    summing = federation.collected(1, without=frozenset({"beech"}))
+    assert summing.cohort == ("alder", "cedar", "dogwood")
+    total = federation.total(summing)
+    assert summing.whole
+    np.testing.assert_array_equal(total, federation.exact(summing.cohort))
+
+
+def test_the_mean_of_the_sum_is_the_weighted_mean():
+    federation = Federation(3).advertise()
+    mean, weight = decode(federation.total(federation.collected()), federation.plan.grid)
+    each = [decode(federation.vectors[name, 1], federation.plan.grid) for name in federation.names]
+    assert weight == sum(q for _, q in each)
+    expected = sum(np.float64(q) * one for one, q in each) / weight
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
+
+
+def test_a_masked_vector_tells_nothing_at_sight():
+    federation = Federation(3).advertise()
+    summing = federation.coordinator.begin(1, MODEL)
+    vector = federation.masked("alder", summing.request).vector
+    assert (vector != federation.vectors["alder", 1]).all()
+
+
+class TestWhatTheCoordinatorNotices:
+    def test_a_round_with_too_few_ends_and_opens_nothing(self):
+        federation = Federation(3).advertise()
+        with pytest.raises(QuorumError, match=r"2 sites of the cohort sent a vector of round 1.*at least 3"):
+            federation.collected(silent=("alder",)).settle()
+
+    def test_a_cohort_that_is_too_small_is_not_asked(self):
+        with pytest.raises(QuorumError, match="2 sites in the cohort"):
+            Federation(3).advertise().coordinator.begin(1, MODEL, frozenset({"elm", "alder"}))
+
+    def test_too_few_shares_open_nothing(self):
+        federation = Federation(5, colluding=1, dropouts=1).advertise()
+        summing = federation.collected()
+        with pytest.raises(QuorumError, match="3 sites have opened their shares of round 1, and it takes 4"):
+            federation.total(summing, ("alder", "beech"))
+
+    def test_an_advert_in_anothers_name_is_not_taken(self):
+        federation = Federation(3).advertise()
+        advert = federation.coordinator.adverts["alder"]
+        with pytest.raises(SecureSumError, match="beech: its key does not bear its signature"):
+            federation.coordinator.take(advert.model_copy(update={"site": "beech"}))
+
+    @pytest.mark.parametrize(
+        ("change", "check"),
+        [
+            (lambda sent: {"vector": sent.vector + np.uint32(1)}, "commitment"),
+            (lambda sent: {"boxes": dict.fromkeys(sent.boxes, b"x")}, "commitment"),
+            (lambda sent: {"secrets": (bytes(32),) * 3}, "commitment"),
+            (lambda sent: {"secrets": sent.secrets[:2]}, "shares"),
+            (lambda sent: {"boxes": {}}, "shares"),
+            (lambda sent: {"round": 2}, "commitment"),
+            (lambda sent: {"vector": sent.vector.astype(np.int64)}, "shape"),
+            (
+                lambda sent: {"commitment": sent.commitment.model_copy(update={"vector": bytes(32)})},
+                "commitment",
+            ),
+        ],
+    )
+    def test_what_was_changed_on_its_way_is_not_added(self, change, check):
+        federation = Federation(3).advertise()
+        summing = federation.coordinator.begin(1, MODEL)
+        sent = federation.masked("alder", summing.request)
+        with pytest.raises(SecureSumError, match=r"^alder: ") as refused:
+            summing.add("alder", sent.model_copy(update=change(sent)))
+        assert (refused.value.check, refused.value.site) == (check, "alder")
+        summing.add("alder", sent)
+        with pytest.raises(SecureSumError, match="its second one"):
+            summing.add("alder", sent)
+
+    def test_vectors_of_two_lengths_do_not_add_up(self):
+        federation = Federation(3).advertise()
+        summing = federation.coordinator.begin(1, MODEL)
+        summing.add("alder", federation.masked("alder", summing.request))
+        with pytest.raises(SecureSumError, match="beech: its vector has 4 numbers, and the first had 51"):
+            summing.add("beech", federation.masked("beech", summing.request, vector=np.zeros(3, np.float32)))
+
+    def test_wrong_shares_are_found_before_they_spoil_the_sum(self):
+        federation = Federation(3).advertise()
+        summing = federation.collected()
+        for name, request in summing.settle().items():
+            reply = federation.sites[name].answer(federation.state(name), request).reply
+            if name == "beech":
+                reply = reply.model_copy(update={"of_self": {**reply.of_self, "cedar": bytes(32)}})
+            summing.open(name, reply)
+        with pytest.raises(SecureSumError) as found:
+            summing.total()
+        assert found.value.check in ("secret", "shares")
+
+    def test_a_signature_on_another_set_is_not_counted(self):
+        federation = Federation(4, dropouts=1).advertise()
+        summing = federation.collected(silent=("elm", "dogwood"))
+        request = summing.settle()["alder"]
+        reply = federation.sites["alder"].answer(federation.state("alder"), request).reply
+        with pytest.raises(SecureSumError, match="beech: has not signed the survivors"):
+            summing.agree("beech", reply)
+
+    def test_a_sum_is_given_away_once(self):
+        federation = Federation(3).advertise()
+        summing = federation.collected()
+        federation.total(summing)
+        with pytest.raises(SecureSumError, match="was given away before"):
+            summing.total()
