@@ -24,6 +24,7 @@ from federation.secure_sum.messages import (
     OpenedShares,
     Sites,
 )
+from federation.secure_sum.transcript import digest_of_vector
 from federation.study import Name
 
 
@@ -171,7 +172,13 @@ def from_bytes(stored: bytes) -> State:
             values["reply"]["vector"] = np.frombuffer(stored, dtype="<u4", offset=start).copy()
         elif len(stored) != start:
             raise ValueError("bytes too many")
-        return cast(State, kind.model_validate(values))
+        state = cast(State, kind.model_validate(values))
+        if (
+            isinstance(state, Masked)
+            and digest_of_vector(state.reply.vector) != state.reply.commitment.vector
+        ):
+            raise ValueError("another vector")
+        return state
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise SecureSumError(
             "state", "", "the stored state of a secure sum is not whole; restore it, or end the study"
