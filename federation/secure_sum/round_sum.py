@@ -166,12 +166,7 @@ class RoundSum:
             for secret in (site, *(peer for peer in self.cohort if peer not in self._sent)):
                 shares = [self._share(holder, site, secret) for holder in holders]
                 seed = recover(dict(zip(places, shares, strict=True)), self._plan.threshold, weights)
-                if secret_digest(self._context, seed) != self._told(site, secret):
-                    raise SecureSumError(
-                        "secret",
-                        site,
-                        "the shares of its seed are not what it committed to; begin a new round",
-                    )
+                self._require_told(site, secret, seed)
                 seeds[site, secret] = seed
         total, self._sum = self._sum, None
         if total is None:
@@ -186,9 +181,6 @@ class RoundSum:
     def _share(self, holder: str, site: str, secret: str) -> bytes:
         opened = self._opened[holder]
         return opened.of_self[site] if secret == site else opened.of_pairs[site][secret]
-
-    def _told(self, site: str, secret: str) -> bytes:
-        return self._sent[site].secrets[secrets_of(site, self.cohort).index(secret)]
 
     # Checks
 
@@ -217,6 +209,13 @@ class RoundSum:
                 raise SecureSumError(
                     "pair", site, f"and {peer} do not agree on their mask; leave one of them out"
                 )
+
+    def _require_told(self, site: str, secret: str, seed: bytes) -> None:
+        told = self._sent[site].secrets[secrets_of(site, self.cohort).index(secret)]
+        if secret_digest(self._context, seed) != told:
+            raise SecureSumError(
+                "secret", site, "the shares of its seed are not what it committed to; begin a new round"
+            )
 
     def _require_enough(self, sites: int, what: str) -> None:
         if sites < self._plan.min_survivors:

@@ -80,6 +80,12 @@ class Federation:
         words = self.words(name, request.round) if vector is None else encode(vector, 1, self.plan.grid)
         return self.keep(name, self.sites[name].mask(state, words))
 
+    def answer(self, name, request):
+        return self.keep(name, self.sites[name].answer(self.state(name), request))
+
+    def open(self, name, request):
+        return self.keep(name, self.sites[name].open(self.state(name), request))
+
     def words(self, name, round_number=1):
         """What the site learnt in a round, on the grid."""
         seed = int.from_bytes(hashlib.sha256(f"{name} {round_number}".encode()).digest()[:8], "little")
@@ -106,11 +112,10 @@ class Federation:
         """The sum, where ``silent_then`` do not answer in exchange B and ``silent_last`` not in C."""
         for name, request in summing.settle().items():
             if name not in silent_then:
-                reply = self.keep(name, self.sites[name].answer(self.state(name), request))
-                (summing.open if summing.whole else summing.agree)(name, reply)
+                (summing.open if summing.whole else summing.agree)(name, self.answer(name, request))
         if not summing.whole:
             request = summing.open_request()
             for name in summing.survivors:
                 if name not in (*silent_then, *silent_last):
-                    summing.open(name, self.keep(name, self.sites[name].open(self.state(name), request)))
+                    summing.open(name, self.open(name, request))
         return summing.total()
