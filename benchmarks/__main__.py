@@ -2,7 +2,17 @@
 
 import sys
 
-from benchmarks import accounting, accuracy, chest_xray, custodian, dp, nodule_ct, simulation, sites
+from benchmarks import (
+    accounting,
+    accuracy,
+    chest_xray,
+    custodian,
+    dp,
+    nodule_ct,
+    secure_sum,
+    simulation,
+    sites,
+)
 from benchmarks.table import publish
 
 BENCHMARKS = {
@@ -12,6 +22,7 @@ BENCHMARKS = {
     "custodian": custodian.run,
     "dp": dp.run,
     "nodule_ct": nodule_ct.run,
+    "secure_sum": secure_sum.run,
     "simulation": simulation.run,
     "sites": sites.run,
 }
