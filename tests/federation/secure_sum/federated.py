@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from federation.secure_sum.commitments import commitment_to
 from federation.secure_sum.coordinator import Coordinator
 from federation.secure_sum.plan import Grid, Plan
 from federation.secure_sum.ring import encode
@@ -39,6 +40,14 @@ def plan_for(roster, kind=Plan, **settings):
     return kind(
         study="5" * 64, roster=roster.hash, sites=sites, grid=Grid.finest(sites, 1.0, 100), **settings
     )
+
+
+def resigned(name, sent, **changes):
+    """What ``name`` sent, changed by itself, with a commitment to that."""
+    changed = sent.model_copy(update=changes)
+    parts = {"vector": changed.vector, "boxes": changed.boxes, "secrets": changed.secrets}
+    commitment = commitment_to(identity(name), name, sent.commitment.context, **parts)
+    return changed.model_copy(update={"commitment": commitment})
 
 
 class Federation:

@@ -18,12 +18,13 @@ from federated import (
     names,
     plan_for,
     public,
+    resigned,
     roster_of,
 )
 
 from federation.errors import ConfigError, SecureSumError
 from federation.secure_sum import site as site_module
-from federation.secure_sum.agreement import box_key, first_chain_key, mask_seed, unseal
+from federation.secure_sum.agreement import box_key, first_chain_key, mask_seed, seal, unseal
 from federation.secure_sum.commitments import pair_sign, secret_digest
 from federation.secure_sum.masks import add_mask
 from federation.secure_sum.messages import Advert, AdvertRequest, OpenRequest, RoundRequest, SurvivorsRequest
@@ -464,6 +465,18 @@ class TestSwappedBoxes:
             changed = asked.model_copy(update={"boxes": boxes})
             stopped("box", federation.answer, "alder", changed)
 
+    @pytest.mark.attack(WHAT, held_by="a key for each pair, direction and round, and associated data")
+    @pytest.mark.parametrize("content", [b"", bytes(32), bytes(32 * 5)])
+    def test_nor_is_one_taken_that_its_sender_filled_with_too_little_or_too_much(self, content):
+        federation = Federation(4, dropouts=1).advertise()
+        before, request = federation.state("beech"), federation.coordinator.begin(1, MODEL).request
+        sent = all_sent(federation)
+        chains = federation.sites["beech"].begin(before, request, MODEL).chains
+        key = box_key(chains["alder"], sent["beech"].commitment.context, "beech")
+        boxes = {**sent["beech"].boxes, "alder": seal(key, content, "beech", "alder", 1)}
+        sent["beech"] = resigned("beech", sent["beech"], boxes=boxes)
+        stopped("box", federation.answer, "alder", question(sent, federation.names, "alder"))
+
     @pytest.mark.mutant(WHAT, how="a box is opened with whichever key fits")
     def test_a_site_that_does_not_ask_whose_it_is_opens_the_victim(self):
         federation = Federation(4, self.AnyBox, dropouts=1).advertise()
@@ -548,6 +561,13 @@ class TestTinySum:
     @pytest.mark.attack(WHAT, held_by="min_survivors, and a threshold above what collude")
     def test_too_few_survivors_are_refused(self):
         stopped("min-survivors", self.attack, Federation(4, dropouts=1).advertise())
+
+    @pytest.mark.attack(WHAT, held_by="min_survivors, and a threshold above what collude")
+    @pytest.mark.parametrize("survivors", [("alder", "alder", "dogwood"), ("alder", "dogwood", "dogwood")])
+    def test_nobody_counts_twice(self, survivors):
+        federation = Federation(4, dropouts=1).advertise()
+        asked = question(all_sent(federation), survivors, "alder")
+        stopped("survivors", federation.answer, "alder", asked)
 
     @pytest.mark.attack(WHAT, held_by="min_survivors, and a threshold above what collude")
     def test_and_so_is_too_small_a_cohort(self):

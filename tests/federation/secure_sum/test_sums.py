@@ -1,10 +1,11 @@
 """Whole rounds: the sum is that of integers, whoever drops out where, and through every restart."""
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
 import pytest
-from federated import MODEL, NAMES, OTHER_MODEL, Federation
+from federated import MODEL, NAMES, OTHER_MODEL, Federation, resigned
 
 from federation.errors import QuorumError, SecureSumError
 from federation.secure_sum.ring import decode
@@ -162,9 +163,75 @@ class TestWhatTheCoordinatorNotices:
         with pytest.raises(SecureSumError, match="beech: has not signed the survivors"):
             summing.agree("beech", reply)
 
+    def test_a_vector_that_comes_late_is_not_added(self):
+        federation = Federation(4, dropouts=1).advertise()
+        summing = federation.collected(silent=("beech",))
+        late = federation.masked("beech", summing.request)
+        summing.settle()
+        with pytest.raises(SecureSumError, match="beech: its vector is late"):
+            summing.add("beech", late)
+        np.testing.assert_array_equal(
+            federation.total(summing), federation.exact(("alder", "cedar", "dogwood"))
+        )
+
+    def test_two_sites_that_do_not_agree_on_their_mask_are_named(self):
+        federation = Federation(3).advertise()
+        summing = federation.coordinator.begin(1, MODEL)
+        summing.add("alder", federation.masked("alder", summing.request))
+        sent = federation.masked("beech", summing.request)
+        secrets = (sent.secrets[0], bytes(32), sent.secrets[2])
+        sent = resigned("beech", sent, secrets=secrets)
+        with pytest.raises(SecureSumError, match="beech: and alder do not agree on their mask"):
+            summing.add("beech", sent)
+
+    @pytest.mark.parametrize("silent", [(), ("dogwood",)])
+    def test_shares_that_were_not_asked_for_are_not_kept(self, silent):
+        federation = Federation(4, dropouts=1).advertise()
+        summing = federation.collected(silent=silent)
+        questions = summing.settle()
+        for name, request in questions.items():
+            reply = federation.answer(name, request)
+            if not summing.whole:
+                summing.agree(name, reply)
+        opening = None if summing.whole else summing.open_request()
+        for name in questions:
+            reply = federation.state(name).reply if summing.whole else federation.open(name, opening)
+            for changed in (
+                {"of_self": dict(list(reply.of_self.items())[1:])},
+                {"of_pairs": {"alder": {"beech": bytes(32)}}},
+            ):
+                with pytest.raises(SecureSumError, match=f"{name}: its shares are not those asked for"):
+                    summing.open(name, reply.model_copy(update=changed))
+            summing.open(name, reply)
+        np.testing.assert_array_equal(summing.total(), federation.exact(summing.survivors))
+
+    def test_what_a_site_sent_is_not_added_to_in_place(self):
+        federation = Federation(3).advertise()
+        summing = federation.coordinator.begin(1, MODEL)
+        sent = {name: federation.masked(name, summing.request) for name in federation.names}
+        before = sent["alder"].vector.copy()
+        for name, reply in sent.items():
+            summing.add(name, reply)
+        federation.total(summing)
+        np.testing.assert_array_equal(sent["alder"].vector, before)
+
     def test_a_sum_is_given_away_once(self):
         federation = Federation(3).advertise()
         summing = federation.collected()
         federation.total(summing)
         with pytest.raises(SecureSumError, match="was given away before"):
             summing.total()
+
+
+def test_a_coordinator_holds_one_vector_however_many_come():
+    federation = Federation(5, dropouts=1).advertise()
+    summing, values = federation.coordinator.begin(1, MODEL), 500_000
+    tracemalloc.start()
+    try:
+        for name in federation.names[1:]:
+            summing.add(name, federation.masked(name, summing.request, vector=np.ones(values, np.float32)))
+            federation.stored[name] = None
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.5 * 4 * values
