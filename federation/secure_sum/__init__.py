@@ -13,5 +13,6 @@ signed survivor set a round. Pure functions and values: nothing here reads a dis
 What it guarantees: of the vectors that honest sites send in a round, the coordinator and up to ``colluding``
 sites together learn one sum, over at least ``min_survivors`` sites, and nothing else. Assumed: the roster is
 the true one; at most ``colluding`` of its sites break the protocol; no site falls back to an old state.
-What it does not stop: differences between rounds, and a site that sends nonsense.
+What it does not stop: differences between rounds, and a site that sends nonsense. Why that holds:
+``docs/decisions/0009-secure-sums.md``.
 """

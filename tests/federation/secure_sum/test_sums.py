@@ -41,7 +41,6 @@ def test_every_choice_of_sites_that_drop_out_leaves_the_sum_of_the_others():
         )
 
 
-@pytest.mark.deployment
 @pytest.mark.parametrize("silent", range(0, 15, 7))
 def test_thirty_sites(silent):
     federation = Federation(30, colluding=1, dropouts=14).advertise()
