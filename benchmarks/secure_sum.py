@@ -7,6 +7,7 @@ Flower's own SecAgg+ functions on the same vectors.
 """
 
 import importlib
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -190,6 +191,7 @@ def _size(sent: MaskedVector) -> int:
 
 def _flower(sites: int, vector: Vector) -> Stopwatch:
     """The same with Flower's functions, no dropout: one site's upload, and the sum over all of them."""
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     # The package hides this module behind the function of the same name.
     mod = importlib.import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")
     clip, target, modulus, watch = float(np.abs(vector).max()), 1 << 22, 1 << 32, Stopwatch()
