@@ -16,7 +16,9 @@ from scipy.special import expit
 from torch import nn
 
 from client_app.training.noise import add_noise
+from client_app.training.places import place_matters_before
 from client_app.training.stream import Stream
+from client_app.training.trained import only_head_is_trained
 from federation.head import IMAGES_AT_ONCE, head_inputs, head_of
 from federation.messages import BIN_EDGES, BINS, Parameters
 from federation.models import set_parameters
@@ -37,9 +39,15 @@ def scores_of(study: Study, network: nn.Module, examples: Examples, *, one_by_on
     images = torch.from_numpy(examples.images)
     at_once = 1 if one_by_one else _IMAGES_AT_ONCE
     if study.model.trainable == "head":
-        seen = head_inputs(network, study.model, images, min(at_once, IMAGES_AT_ONCE))
+        before = 1 if one_by_one and _may_hang_on_others(study, network) else IMAGES_AT_ONCE
+        seen = head_inputs(network, study.model, images, before)
         return predict(head_of(network, study.model), seen, at_once)
     return predict(network, images, at_once)
+
+
+def _may_hang_on_others(study: Study, network: nn.Module) -> bool:
+    """Whether an image's features could hang on the others in a batch, though batches have one size."""
+    return not only_head_is_trained(study) or place_matters_before(study, network)
 
 
 def predict(network: nn.Module, images: torch.Tensor, images_at_once: int = _IMAGES_AT_ONCE) -> Scores:
