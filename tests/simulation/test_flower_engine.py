@@ -59,8 +59,10 @@ def test_through_flower_a_study_gives_the_same_models_and_the_same_record(simula
     ]
     for one, other in zip(*lines, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    # Of SQLite's own files it depends on how a process ended whether they are there.
     files = [
-        {str(file.relative_to(run.folder)) for file in run.folder.rglob("*")} for run in (inline, flower)
+        {str(file.relative_to(run.folder)) for file in run.folder.rglob("*") if "sqlite-" not in file.name}
+        for run in (inline, flower)
     ]
     assert files[0] == files[1]
     assert "round 2/2  ε so far" in flower.out
