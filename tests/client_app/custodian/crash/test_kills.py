@@ -8,6 +8,7 @@ from promises import CUT, HELD_BY, broken_promises
 CALLS = ("fsync", "fdatasync")  # Python's, and SQLite's
 
 
+@pytest.mark.deployment
 @pytest.mark.attack(CUT, held_by=HELD_BY)
 @pytest.mark.parametrize("call", CALLS)
 def test_a_custodian_that_was_killed_keeps_its_promises(call, day, kill_at):

@@ -100,6 +100,7 @@ WEAKENED = {
 }
 
 
+@pytest.mark.deployment  # for their time: each lives through a day of its own
 @pytest.mark.parametrize(
     ("promise", "name", "weakened"),
     [
@@ -113,6 +114,7 @@ def test_a_weakened_custodian_breaks_a_promise(promise, name, weakened, record, 
     assert any(promise in broken for broken in found)
 
 
+@pytest.mark.deployment
 @pytest.mark.mutant(CUT, "what a killed process left is taken for sure")
 def test_what_a_killed_process_left_is_not_sure(day, go_on_after, broken_by):
     operations = day.recording.operations
