@@ -37,7 +37,10 @@ def withdraw(patients: tuple[str, ...], table: Path | None, by: str | None, file
     if not named:
         raise ConfigError("nobody was named; give PATIENT... or --csv FILE")
     done = custodian_of(file).withdraw(question(Withdraw, by=by or getpass.getuser(), patients=named))
-    click.echo(
-        f"withdrawn: {done.patients} of the {len(set(named))} named had not withdrawn before. {done.known} "
-        "of them were in a study here; the others, should the data ever name them so, will be in none."
-    )
+    count = len(set(named))
+    click.echo(f"withdrawn: all {count} named, {done.patients} of them for the first time")
+    if done.known < count:
+        click.echo(
+            f"{count - done.known} of them were never in a study here under the name that was given. If you "
+            "know that they were, the data spell it otherwise, and this withdrawal does not hold for them."
+        )

@@ -90,7 +90,7 @@ def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Tab
         "quorum": f"a round counts with {study.quorum} of {len(study.participants)} hospitals",
         "ends": "names no last day; whoever approves gives one" if study.expires is None else study.expires,
         "policy": shown(
-            "every rule that needs no patients is met"
+            "every rule that needs no patients is met; how many there are is asked when it opens here"
             if view.decision.allowed
             else f"REFUSES it by {view.decision.rule}: {view.decision.reason}"
         ),

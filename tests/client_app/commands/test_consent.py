@@ -38,8 +38,9 @@ def withdrawn(custodian):
 def test_the_next_round_of_a_running_study_is_without_them(typed, running, train, custodian):
     assert {"0-3", "0-7"} <= taking_part(custodian)
     said = typed("consent", "withdraw", "0-3", "0-7", PATIENT, "--by", "Dr. Frei")
-    assert "3 of the 3 named" in said
-    assert "2 of them were in a study here" in said
+    assert "all 3 named, 3 of them for the first time" in said
+    assert "1 of them were never in a study here" in said
+    assert "does not hold for them" in said
     assert PATIENT not in said
     assert isinstance(train(running, 2), TrainReply)
     assert not {"0-3", "0-7"} & taking_part(custodian)
@@ -56,14 +57,15 @@ def test_the_next_round_of_a_running_study_is_without_them(typed, running, train
     ids=["one column", "semicolons and CRLF", "as a spreadsheet writes it"],
 )
 def test_a_file_names_them_in_the_column_patient(content, typed, write, running, custodian):
-    assert "2 of the 2 named" in typed("consent", "withdraw", "--csv", str(write(content)))
+    said = typed("consent", "withdraw", "--csv", str(write(content)))
+    assert said == "withdrawn: all 2 named, 2 of them for the first time\n"
     (entry,) = withdrawn(custodian)
     assert (entry.actor, entry.facts) == (getpass.getuser(), {"patients": 2})
 
 
 def test_to_say_it_again_changes_nothing(typed, custodian):
     typed("consent", "withdraw", "0-3")
-    assert "0 of the 1 named" in typed("consent", "withdraw", "0-3")
+    assert "all 1 named, 0 of them for the first time" in typed("consent", "withdraw", "0-3")
     assert [entry.facts["patients"] for entry in withdrawn(custodian)] == [1, 0]
 
 
