@@ -9,7 +9,8 @@ from functools import cache
 from itertools import accumulate
 from typing import Literal
 
-from client_app.custodian.ledger.books import Books, Membership
+from client_app.custodian.ledger.books import Books
+from client_app.custodian.ledger.budget import Membership
 from client_app.custodian.ledger.cost import Cap, Cost
 from client_app.custodian.ledger.studies import Proposal
 from client_app.custodian.policy import Policy

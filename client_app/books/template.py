@@ -16,11 +16,6 @@ figcaption { max-width: 62em; }
 <h1>{{ headline }}</h1>
 <p class="lead">{{ explanation }}</p>
 {% endblock %}
-{% block notes %}
-{% for note in notes %}
-<p class="note {{ note.kind }}">{{ note.text }}</p>
-{% endfor %}
-{% endblock %}
 {% block main %}
 {% if picture %}
 <section>

@@ -152,15 +152,15 @@ def _room(custodian: Custodian, question: AskRoom) -> Room:
         study.total_steps, study.privacy.sampling_rate, noise_everybody=noise, noise_coordinator=noise
     )
     cap, started = Cap.of(policy.lifetime), budget.started(study.id, "train")
-    withdrawn = custodian.ledger.consent.withdrawn
-    histories = [history for name, history in budget.histories().items() if name not in withdrawn]
+    withdrawn, spent = custodian.ledger.consent.withdrawn, budget.histories()
+    histories = [history for name, history in spent.items() if name not in withdrawn]
     fits = {history: cap.allows(history, plan) for history in {(), *histories}}
     # Somebody who comes for the first time has spent nothing before.
     left = [cap.left((*history, plan) if fit and not started else history) for history, fit in fits.items()]
     known, room = len(histories), sum(fits[history] for history in histories)
     return Room(
         started=started,
-        nobody=not budget.histories(),
+        nobody=not spent,
         known=known if known >= policy.minimum_patients else None,
         room=room if room >= policy.minimum_patients else None,
         minimum=policy.minimum_patients,

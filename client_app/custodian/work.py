@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -37,7 +38,7 @@ class Work(ABC):
         self.round = round_number
         self._parameters = request.parameters
 
-    @property
+    @cached_property
     def asked(self) -> str:
         """SHA-256 of the model that it starts from."""
         return hashlib.sha256(self._parameters.tobytes()).hexdigest()

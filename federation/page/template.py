@@ -28,6 +28,9 @@ FRAME = """\
 {% endfor %}
 </dl>
 {% block notes %}
+{% for note in notes %}
+<p class="note {{ note.kind }}">{{ note.text }}</p>
+{% endfor %}
 {% endblock %}
 </header>
 

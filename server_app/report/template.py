@@ -14,11 +14,6 @@ PAGE = """\
 <p class="lead">{{ explanation }}</p>
 {% endif %}
 {% endblock %}
-{% block notes %}
-{% for note in notes %}
-<p class="note {{ note.kind }}">{{ note.text }}</p>
-{% endfor %}
-{% endblock %}
 {% block main %}
 {% if pictures.comparison or pictures.roc %}
 <section>

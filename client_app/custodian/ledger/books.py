@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from client_app.custodian.ledger.budget import Budget, Charge
+from client_app.custodian.ledger.budget import Budget, Charge, Membership, by_part, history_of
 from client_app.custodian.ledger.cost import Cost, Part
 from client_app.custodian.ledger.database import ReadOnlyDatabase
 from client_app.custodian.ledger.studies import Proposal, Studies
@@ -38,26 +38,6 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class Membership:
-    """That a patient takes part in a study.
-
-    Attributes:
-        study: its id.
-        part: who learns or who is measured.
-        left_before: the first charge that the patient is no longer part of; None for nobody who withdrew.
-    """
-
-    study: str
-    part: Part
-    left_before: int | None
-
-    def bears(self, charge: Charge) -> bool:
-        """Whether such a patient was in the round that was charged."""
-        same = (charge.study, charge.part) == (self.study, self.part)
-        return same and (self.left_before is None or charge.number < self.left_before)
-
-
-@dataclass(frozen=True)
 class Books:
     """See the module.
 
@@ -84,21 +64,11 @@ class Books:
 
     def history(self, memberships: Sequence[Membership]) -> tuple[Cost, ...]:
         """What patients with these memberships have spent, or has been set aside for them."""
-        costs: list[Cost] = []
-        for each in memberships:
-            plan = self._going.get((each.study, each.part))
-            if plan is not None and each.left_before is None:
-                costs.append(plan)
-            else:
-                costs += [charge.cost for charge in self.charged(each.study, each.part) if each.bears(charge)]
-        return tuple(costs)
+        return history_of(memberships, self._going, self._charged)
 
     @cached_property
     def _charged(self) -> Mapping[tuple[str, Part], Sequence[Charge]]:
-        found: dict[tuple[str, Part], list[Charge]] = defaultdict(list)
-        for charge in self.charges:
-            found[charge.study, charge.part].append(charge)
-        return found
+        return by_part(self.charges)
 
     @cached_property
     def _going(self) -> Mapping[tuple[str, Part], Cost]:

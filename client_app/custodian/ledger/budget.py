@@ -9,12 +9,12 @@ one's history with the whole new study stays within the cap. Assumption: whoever
 ``reserve`` has returned, on no more than its patients, and with the noise that was reserved.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from sqlite3 import Connection
+from typing import NamedTuple
 
 from client_app.custodian.ledger.cost import Cap, Cost, Part
 from client_app.custodian.ledger.database import Database
@@ -53,6 +53,56 @@ class Charge:
     reserved: str
     released: str | None
     steps: int
+
+
+class Membership(NamedTuple):
+    """That a patient takes part in a study.
+
+    Attributes:
+        study: its id.
+        part: who learns or who is measured.
+        left_before: the first charge that the patient is no longer part of; None for nobody who withdrew.
+    """
+
+    study: str
+    part: Part
+    left_before: int | None
+
+    def bears(self, charge: Charge) -> bool:
+        """Whether such a patient was in a round of this study and part that was charged."""
+        return self.left_before is None or charge.number < self.left_before
+
+
+def by_part(charges: Iterable[Charge]) -> Mapping[tuple[str, Part], Sequence[Charge]]:
+    """The charges of each part of each study."""
+    found: dict[tuple[str, Part], list[Charge]] = defaultdict(list)
+    for charge in charges:
+        found[charge.study, charge.part].append(charge)
+    return found
+
+
+def history_of(
+    memberships: Iterable[Membership],
+    going: Mapping[tuple[str, Part], Cost],
+    charged: Mapping[tuple[str, Part], Sequence[Charge]],
+) -> tuple[Cost, ...]:
+    """What patients with these memberships have spent.
+
+    Of a study that goes on that is all of it, since the rest is set aside; else what was charged.
+
+    Args:
+        memberships: theirs.
+        going: what studies that go on have set aside.
+        charged: ``by_part``.
+    """
+    costs: list[Cost] = []
+    for each in memberships:
+        place = each.study, each.part
+        if place in going and each.left_before is None:
+            costs.append(going[place])
+        else:
+            costs += [charge.cost for charge in charged.get(place, ()) if each.bears(charge)]
+    return tuple(costs)
 
 
 class Budget:
@@ -186,11 +236,6 @@ class Budget:
             names = dict(rows.execute("SELECT number, pseudonym FROM patients"))
             return {names[number]: history for number, history in _histories(rows).items()}
 
-    def room(self, cap: Cap, plan: Cost, patients: Collection[str]) -> int:
-        """How many of ``patients`` could take part in ``plan``, were it to start now."""
-        spent = self.histories()
-        return sum(cap.allows(spent.get(name, ()), plan) for name in patients)
-
 
 def _numbers(rows: Connection, pseudonyms: Collection[str]) -> list[int]:
     """The numbers of those who have not withdrawn; patients seen for the first time get one."""
@@ -259,33 +304,18 @@ def _last(rows: Connection, study: str, part: Part) -> Charge | None:
 
 
 def _histories(rows: Connection) -> dict[int, tuple[Cost, ...]]:
-    """What each patient has spent, by number: of a study that goes on all of it, else what was charged."""
-    plans = {
-        (study, part): (Cost(*cost), ended)
-        for study, part, ended, *cost in rows.execute(f"SELECT study, part, ended, {_COST} FROM reservations")  # noqa: S608
-    }
-    charged: dict[tuple[str, str], list[tuple[int, Cost]]] = defaultdict(list)
-    for number, study, part, *cost in rows.execute(f"SELECT number, study, part, {_COST} FROM spends"):  # noqa: S608
-        charged[study, part].append((number, Cost(*cost)))
-    memberships: dict[int, list[tuple[str, str, int | None]]] = defaultdict(list)
+    """What each patient has spent, by number."""
+    reservations = rows.execute(f"SELECT study, part, {_COST} FROM reservations WHERE ended IS NULL")  # noqa: S608
+    going = {(study, part): Cost(*cost) for study, part, *cost in reservations}
+    charged = by_part(_charges(rows, None))
+    memberships: dict[int, list[Membership]] = defaultdict(list)
     for patient, *membership in rows.execute(
         "SELECT patient, study, part, left_before FROM cohorts ORDER BY patient, study, part"
     ):
-        memberships[patient].append((membership[0], membership[1], membership[2]))
-
-    def history(key: Sequence[tuple[str, str, int | None]]) -> tuple[Cost, ...]:
-        costs: list[Cost] = []
-        for study, part, left_before in key:
-            plan, ended = plans[study, part]
-            if ended is None and left_before is None:
-                costs.append(plan)
-                continue
-            last = math.inf if left_before is None else left_before
-            costs += [cost for number, cost in charged[study, part] if number < last]
-        return tuple(costs)
-
-    shared = {key: history(key) for key in {tuple(value) for value in memberships.values()}}
-    return {patient: shared[tuple(key)] for patient, key in memberships.items()}
+        memberships[patient].append(Membership(*membership))
+    keys = {patient: tuple(each) for patient, each in memberships.items()}
+    shared = {key: history_of(key, going, charged) for key in set(keys.values())}
+    return {patient: shared[key] for patient, key in keys.items()}
 
 
 def _now() -> str:

@@ -62,22 +62,18 @@ class Hospital:
 
 
 @pytest.fixture(scope="session")
-def make_hospital(make_site):
+def make_hospital(write_hospital):
     """A hospital in a folder where no custodian has ever run."""
 
     def make(folder: Path) -> Hospital:
-        values = make_site(policy={"tasks": ["named_task"]}).model_dump(mode="json") | {
-            "approval": "operator",
-            "declared_patients": 20,
-            "description": "squares",
-            "service": {
-                "folder": str(folder / "service"),
-                "relay": str(folder / "relay" / "s"),
-                "admin": str(folder / "admin" / "s"),
-            },
-        }
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "site.yaml").write_text(json.dumps(values))
+        service = {
+            "folder": str(folder / "service"),
+            "relay": str(folder / "relay" / "s"),
+            "admin": str(folder / "admin" / "s"),
+        }
+        policy = {"tasks": ["named_task"]}
+        write_hospital(folder, policy=policy, description="squares", service=service, resources={})
         return Hospital(folder)
 
     return make
