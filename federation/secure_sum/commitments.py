@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.errors import SecureSumError
 from federation.secure_sum.messages import Commitment
-from federation.secure_sum.roster import Roster
+from federation.secure_sum.roster import Members
 from federation.secure_sum.signing import is_signed, sign
 from federation.secure_sum.transcript import Words, digest, digest_of_vector
 
@@ -32,7 +32,7 @@ def digest_of_boxes(boxes: Mapping[str, bytes]) -> bytes:
     return digest("boxes", sorted(boxes.items()))
 
 
-def require_commitment(roster: Roster, commitment: Commitment, told: bytes) -> None:
+def require_commitment(roster: Members, commitment: Commitment, told: bytes) -> None:
     """Refuse a commitment that its site did not sign, or that is of another round, cohort or model.
 
     Raises:

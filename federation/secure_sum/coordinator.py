@@ -3,7 +3,7 @@
 from federation.errors import SecureSumError
 from federation.secure_sum.messages import Advert, AdvertRequest, RoundRequest
 from federation.secure_sum.plan import Plan
-from federation.secure_sum.roster import Roster
+from federation.secure_sum.roster import Members
 from federation.secure_sum.round_sum import RoundSum
 from federation.secure_sum.signing import is_signed
 
@@ -13,13 +13,13 @@ class Coordinator:
 
     Args:
         plan: that the sites have approved.
-        roster: that they have pinned.
+        roster: of the study, as they have pinned it.
 
     Attributes:
         adverts: by site; what there is to keep, should the coordinator start again.
     """
 
-    def __init__(self, plan: Plan, roster: Roster) -> None:
+    def __init__(self, plan: Plan, roster: Members) -> None:
         plan.require_roster(roster)
         self._plan, self._roster = plan, roster
         self.adverts: dict[str, Advert] = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from federation.errors import ConfigError
-from federation.secure_sum.roster import LEAST_SITES, MOST_SITES, Roster
+from federation.secure_sum.roster import LEAST_SITES, MOST_SITES, Members
 from federation.secure_sum.transcript import digest
 
 # A sum is read as a signed 32-bit integer.
@@ -88,7 +88,7 @@ class Plan:
 
     Attributes:
         study: the study's id.
-        roster: hash of the roster, whose members are the study's sites.
+        roster: hash of the study's sites with their keys.
         sites: how many they are.
         colluding: how many may be in league with the coordinator.
         dropouts: how many a round may lose.
@@ -143,7 +143,7 @@ class Plan:
             (float(grid.noise), float(grid.weight_noise)),
         )
 
-    def require_roster(self, roster: Roster) -> None:
+    def require_roster(self, roster: Members) -> None:
         """Refuse a roster that is not the plan's.
 
         Raises:

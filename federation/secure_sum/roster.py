@@ -1,6 +1,6 @@
 """Who the members are: each site's name and key, signed by the coordinator and pinned at every site."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Self
 
@@ -17,18 +17,14 @@ from federation.study import Name
 LEAST_SITES, MOST_SITES = 3, 200
 
 
-class Roster(Frozen):
-    """The members of a federation.
+class Members(Frozen):
+    """Some sites with their keys.
 
     Attributes:
-        version: rises by every change.
         keys: each site's Ed25519 public key, raw, as hex digits.
-        signature: of the coordinator, over version and keys.
     """
 
-    version: Annotated[int, Field(ge=1)]
     keys: Annotated[dict[Name, Digest], Field(min_length=LEAST_SITES, max_length=MOST_SITES)]
-    signature: Signature
 
     @field_validator("keys")
     @classmethod
@@ -37,25 +33,19 @@ class Roster(Frozen):
             raise ValueError("two sites have one key; a site that counts twice could be alone in a sum")
         return keys
 
-    @classmethod
-    def signed(cls, coordinator: Ed25519PrivateKey, version: int, keys: Mapping[str, str]) -> Self:
-        """A roster by the ``coordinator``."""
-        signature = sign(coordinator, "roster", *_fields(version, keys))
-        return cls(version=version, keys=dict(keys), signature=signature.hex())
-
     @property
     def sites(self) -> tuple[str, ...]:
-        """The members' names, sorted."""
+        """Their names, sorted."""
         return tuple(sorted(self.keys))
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of version and members, as hex digits; what a plan names."""
-        return digest("roster", *_fields(self.version, self.keys)).hex()
+        """SHA-256 of all of it, as hex digits; what a plan names."""
+        return digest("members", sorted(self.keys.items())).hex()
 
     @property
     def fingerprint(self) -> str:
-        """The first half of the hash in groups, for two people on the telephone."""
+        """The first half of the hash in groups, for people."""
         return " ".join(self.hash[start : start + 4] for start in range(0, 32, 4))
 
     def key_of(self, site: str) -> bytes:
@@ -67,6 +57,37 @@ class Roster(Frozen):
         if site not in self.keys:
             raise SecureSumError("member", site, f"is not in the roster {self.fingerprint}; leave it out")
         return bytes.fromhex(self.keys[site])
+
+
+class Roster(Members):
+    """The members of a federation.
+
+    Attributes:
+        version: rises by every change.
+        signature: of the coordinator, over version and keys.
+    """
+
+    version: Annotated[int, Field(ge=1)]
+    signature: Signature
+
+    @classmethod
+    def signed(cls, coordinator: Ed25519PrivateKey, version: int, keys: Mapping[str, str]) -> Self:
+        """A roster by the ``coordinator``."""
+        signature = sign(coordinator, "roster", *_fields(version, keys))
+        return cls(version=version, keys=dict(keys), signature=signature.hex())
+
+    @cached_property
+    def hash(self) -> str:
+        """See ``Members``; of another version it is another."""
+        return digest("roster", *_fields(self.version, self.keys)).hex()
+
+    def only(self, sites: Collection[str]) -> Members:
+        """Those of a study. Who else joins or leaves the federation changes nothing of their hash.
+
+        Raises:
+            SecureSumError: a site is no member.
+        """
+        return Members(keys={site: self.key_of(site).hex() for site in sites})
 
     def require_after(self, pinned: "Roster", coordinator: bytes) -> None:
         """Hold a roster that was received against the one that a site has pinned.

@@ -25,7 +25,7 @@ from federation.secure_sum.messages import (
     SurvivorsRequest,
 )
 from federation.secure_sum.plan import Plan
-from federation.secure_sum.roster import Roster
+from federation.secure_sum.roster import Members
 from federation.secure_sum.shamir import recover, weights_at_zero
 from federation.secure_sum.signing import is_signed
 from federation.secure_sum.transcript import Words, context, digest, digest_of_vector
@@ -36,7 +36,7 @@ class RoundSum:
 
     Args:
         plan: that the sites have approved.
-        roster: that they have pinned.
+        roster: of the study, as they have pinned it.
         request: the question of exchange A, the same to every site of the cohort.
         model: SHA-256 of the model that goes beside it, 32 bytes.
 
@@ -49,7 +49,7 @@ class RoundSum:
         QuorumError: the cohort is too small.
     """
 
-    def __init__(self, plan: Plan, roster: Roster, request: RoundRequest, model: bytes) -> None:
+    def __init__(self, plan: Plan, roster: Members, request: RoundRequest, model: bytes) -> None:
         self.request, self.cohort = request, request.cohort
         self._plan, self._roster, self._round = plan, roster, request.round
         self._context = context(plan.digest, request.round, request.cohort, model)

@@ -40,7 +40,7 @@ from federation.secure_sum.messages import (
     SurvivorsRequest,
 )
 from federation.secure_sum.plan import Plan
-from federation.secure_sum.roster import Roster
+from federation.secure_sum.roster import Members
 from federation.secure_sum.shamir import SECRET_BYTES, SHARE_BYTES, split
 from federation.secure_sum.signing import is_signed, sign
 from federation.secure_sum.states import (
@@ -63,13 +63,13 @@ class SecureSite:
 
     Attributes:
         plan: that its people approved.
-        roster: that it has pinned.
+        roster: of the study, as it has pinned it.
         name: its own.
         identity: its key in the roster.
     """
 
     plan: Plan
-    roster: Roster
+    roster: Members
     name: str
     identity: Ed25519PrivateKey
 
