@@ -1,16 +1,12 @@
-"""What is agreed before the first round; every site checks it by making it.
-
-Letters as in the literature: n sites, c of them colluding, d dropouts, t the threshold. A set of survivors
-that t sites have signed is the only one: two sets would need 2 (t - c) honest signers, and there are
-n - c, which is fewer since 2t > n + c.
-"""
+"""What is agreed before the first round; every site checks it by making it."""
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
 
 from federation.errors import ConfigError
-from federation.secure_sum.roster import LEAST_SITES, MOST_SITES, Members
+from federation.secure_sum.parties import Parties
+from federation.secure_sum.roster import Members
 from federation.secure_sum.transcript import digest
 
 # A sum is read as a signed 32-bit integer.
@@ -103,32 +99,22 @@ class Plan:
     dropouts: int = 0
 
     def __post_init__(self) -> None:
-        if not LEAST_SITES <= self.sites <= MOST_SITES:
-            raise ConfigError(
-                f"sites={self.sites}: a sum is over {LEAST_SITES} to {MOST_SITES}; change who takes part"
-            )
-        if not 0 <= self.colluding <= self.sites - 2:
-            raise ConfigError(
-                f"colluding={self.colluding} of {self.sites} sites: at least two must be honest, since one "
-                f"is no sum; at most {self.sites - 2}"
-            )
-        remain = max(self.threshold, LEAST_SITES)
-        if not 0 <= self.dropouts <= self.sites - remain:
-            raise ConfigError(
-                f"dropouts={self.dropouts}: {remain} of {self.sites} sites have to remain where "
-                f"{self.colluding} may collude; at most {self.sites - remain}, or more sites"
-            )
-        self.grid.require_room(self.sites)
+        self.grid.require_room(self.parties.sites)
+
+    @cached_property
+    def parties(self) -> Parties:
+        """How many of them may do what."""
+        return Parties(self.sites, self.colluding, self.dropouts)
 
     @property
     def threshold(self) -> int:
-        """Shares that open a secret, and signatures that make a survivor set the only one."""
-        return (self.sites + self.colluding) // 2 + 1
+        """See ``Parties``."""
+        return self.parties.threshold
 
     @property
     def min_survivors(self) -> int:
-        """The fewest sites that a sum is opened over; with distributed noise, those whose noise suffices."""
-        return max(LEAST_SITES, self.colluding + 2, self.sites - self.dropouts)
+        """See ``Parties``."""
+        return self.parties.min_survivors
 
     @cached_property
     def digest(self) -> bytes:

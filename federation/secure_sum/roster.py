@@ -10,11 +10,10 @@ from pydantic import Field, field_validator
 from federation.audit_log import Digest, Signature
 from federation.errors import SecureSumError
 from federation.schema import Frozen
+from federation.secure_sum.parties import LEAST_SITES, MOST_SITES
 from federation.secure_sum.signing import is_signed, sign
 from federation.secure_sum.transcript import digest
 from federation.study import Name
-
-LEAST_SITES, MOST_SITES = 3, 200
 
 
 class Members(Frozen):
