@@ -26,6 +26,7 @@ from federation.study import Name, Study
 _WHERE = ("run_dir", "resume")
 _HOW_SHOWN = ("progress", "tracker")
 
+ROSTER_FILE = "roster.json"
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
@@ -57,6 +58,8 @@ class RunOptions(Frozen):
         resume: the folder of a run that was broken off; it goes on with the settings that it was begun with.
         heads: the coordinator's book of hospitals' audit heads; by default in the run's folder, which is
             right only for simulations, whose hospitals begin anew with each run.
+        roster: the federation's members (``wardround-coordinator roster``), where a study has secure sums; by
+            default in the run's folder, where simulations have theirs.
         models: below which folder ``start_from`` finds its model.
         tracker: records a simulation for ``tensorboard`` or ``mlflow`` as well; see ``server_app.trackers``.
         progress: ``auto`` draws where there is a terminal, ``plain`` prints lines, ``quiet`` only the result.
@@ -69,6 +72,7 @@ class RunOptions(Frozen):
     audit: bool = True
     resume: str | None = None
     heads: str | None = None
+    roster: str | None = None
     models: str = "runs"
     tracker: Literal["none", "tensorboard", "mlflow"] = "none"
     progress: Literal["auto", "plain", "quiet"] = "auto"
@@ -117,7 +121,7 @@ def compose_run(overrides: Sequence[str] = ()) -> RunConfig:
         values = _composed(overrides)
     parts = set(Study.model_fields) - {"participants"}
     federation = validated(FederationSpec, values.pop("federation"), "federation")
-    study = {key: values.pop(key) for key in parts & set(values)}
+    study = _one_step_a_round({key: values.pop(key) for key in parts & set(values)})
     site = values.pop("site")
     return RunConfig(
         study=validated(Study, {**study, "participants": tuple(federation.sites)}, ""),
@@ -196,6 +200,14 @@ def _composed(overrides: Sequence[str]) -> dict[str, Any]:
             "conf/ does not have, and a group such as model.arguments is set key by key"
         ) from error
     return cast(dict[str, Any], config)
+
+
+def _one_step_a_round(study: dict[str, Any]) -> dict[str, Any]:
+    """With distributed noise every step is a sum of its own; the steps of a round become rounds."""
+    rounds, steps = study["rounds"], study["training"]["steps"]
+    if study["privacy"]["mode"] != "distributed" or not (isinstance(rounds, int) and isinstance(steps, int)):
+        return study
+    return {**study, "rounds": rounds * steps, "training": {**study["training"], "steps": 1}}
 
 
 def _groups() -> set[str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from federation.errors import StorageError
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Replace ``path`` by ``content``, durably: after a crash the old file or the new one is there.
+
+    ``mode`` says who may read it, less what the process's umask takes away.
 
     Raises:
         StorageError: the disk did not take it; the old file is untouched and no scrap is left.
@@ -19,7 +21,7 @@ def write_whole(path: Path, content: bytes) -> None:
     scrap = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         make_folder(path.parent)
-        with scrap.open("xb") as file:
+        with os.fdopen(os.open(scrap, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,14 +1,14 @@
 """What travels between coordinator and hospitals: typed records, and nothing that is not one.
 
-A record is JSON beside at most one flat float32 array, the parameters of a model. In a Flower message it is a
-``RecordDict`` with the configuration record ``record`` (keys ``kind`` and ``json``) and, where there is an
-array, the array record ``arrays`` with the one array ``parameters``.
+A record is JSON beside at most one flat array: the parameters of a model, float32, or a masked vector, uint32.
+In a Flower message it is a ``RecordDict`` with the configuration record ``record`` (keys ``kind`` and
+``json``) and, where there is an array, the array record ``arrays`` with that one, by its name.
 """
 
 import io
 import json
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -18,6 +18,21 @@ from pydantic import ConfigDict, Field
 from federation.audit_log import AuditHead
 from federation.errors import ConfigError, MessageError
 from federation.schema import Frozen, validated
+from federation.secure_sum.messages import (
+    Advert,
+    AdvertRequest,
+    Agreement,
+    Box,
+    Commitment,
+    Hash,
+    MaskedVector,
+    OpenedShares,
+    OpenRequest,
+    RoundRequest,
+    SurvivorsRequest,
+)
+from federation.secure_sum.parties import MOST_SITES
+from federation.secure_sum.transcript import Words
 from federation.study import Name, Study
 
 Parameters = NDArray[np.float32]
@@ -35,16 +50,33 @@ Counts = Annotated[
 ]
 
 
-class Record(Frozen):
-    """Base of all records; ``parameters`` is the flat array where the kind of record has one.
+@dataclass(frozen=True)
+class FlatArray:
+    """The array beside a kind of record.
 
     Attributes:
-        has_parameters: whether this kind carries an array.
+        name: of the field.
+        dtype: as numpy calls it; little-endian where it travels.
+    """
+
+    name: str
+    dtype: Literal["float32", "uint32"]
+
+
+PARAMETERS, VECTOR = FlatArray("parameters", "float32"), FlatArray("vector", "uint32")
+
+
+class Record(Frozen):
+    """Base of all records.
+
+    Attributes:
+        array: what this kind has besides JSON; None for nothing.
         heads: the newest audit heads that the sender holds, its own among them.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-    has_parameters: ClassVar[bool] = False
+    # A share of a secret in a malformed record stays out of logs.
+    model_config = ConfigDict(arbitrary_types_allowed=True, hide_input_in_errors=True)
+    array: ClassVar[FlatArray | None] = None
     heads: Annotated[tuple[AuditHead, ...], Field(max_length=MOST_HEADS)] = ()
 
 
@@ -68,13 +100,32 @@ class DescribeReply(Record):
     description: str = ""
 
 
-class TrainRequest(Record):
-    """Train on this model; ``parameters`` are all of its parameters, float32 ``[all]``."""
+class KeysRequest(Record):
+    """With which key do you take part in the secure sums of this study? Exchange 0."""
 
-    has_parameters: ClassVar[bool] = True
+    study: Study
+    question: AdvertRequest
+
+
+class KeysReply(Record):
+    """A site's key for the secure sums of one study."""
+
+    site: Name
+    advert: Advert
+
+
+class TrainRequest(Record):
+    """Train on this model; ``parameters`` are all of its parameters, float32 ``[all]``.
+
+    Attributes:
+        sum: exchange A of the round; None where updates travel each by itself.
+    """
+
+    array: ClassVar[FlatArray | None] = PARAMETERS
     study: Study
     round: Annotated[int, Field(ge=1)]
     parameters: Parameters
+    sum: RoundRequest | None = None
 
 
 class TrainReply(Record):
@@ -87,19 +138,79 @@ class TrainReply(Record):
         parameters: the change of the trainable parameters, float32 ``[trainable]``.
     """
 
-    has_parameters: ClassVar[bool] = True
+    array: ClassVar[FlatArray | None] = PARAMETERS
     site: Name
     round: int
     steps: Annotated[int, Field(ge=1)]
     parameters: Parameters
 
 
-class EvaluateRequest(Record):
-    """How does this model do on held-out patients? ``parameters`` are all of it, float32 ``[all]``."""
+class MaskedReply(Record):
+    """What a round of training, or the evaluation, released into a secure sum.
 
-    has_parameters: ClassVar[bool] = True
+    Attributes:
+        site: its name.
+        round: the one of the sum.
+        steps: optimiser steps charged in this study so far; 0 where it is the evaluation.
+        boxes: for each peer in the cohort, its shares.
+        secrets: digests of what was shared; see ``MaskedVector``.
+        commitment: to all of it.
+        vector: uint32 ``[m + 1]``, masked.
+    """
+
+    array: ClassVar[FlatArray | None] = VECTOR
+    site: Name
+    round: int
+    steps: Annotated[int, Field(ge=0)]
+    boxes: Annotated[dict[Name, Box], Field(max_length=MOST_SITES)]
+    secrets: Annotated[tuple[Hash, ...], Field(max_length=MOST_SITES)]
+    commitment: Commitment
+    vector: Words
+
+    @classmethod
+    def of(cls, site: str, steps: int, masked: MaskedVector) -> "MaskedReply":
+        """What ``site`` sends of ``masked``."""
+        return cls(site=site, steps=steps, **dict(masked))
+
+    @property
+    def masked(self) -> MaskedVector:
+        """The message of the secure sum; unlike a record it has bounds on its round.
+
+        Raises:
+            MessageError: the round is none.
+        """
+        fields = {name: getattr(self, name) for name in MaskedVector.model_fields}
+        try:
+            return validated(MaskedVector, fields, type(self).__name__)
+        except ConfigError as error:
+            raise MessageError(str(error)) from error
+
+
+class UnmaskRequest(Record):
+    """These sites' vectors are in the sum: exchange B, or C after a dropout."""
+
+    study: Study
+    question: SurvivorsRequest | OpenRequest
+
+
+class UnmaskReply(Record):
+    """What opens a sum over the survivors, and nothing less; or a signature on who they are."""
+
+    site: Name
+    answer: OpenedShares | Agreement
+
+
+class EvaluateRequest(Record):
+    """How does this model do on held-out patients? ``parameters`` are all of it, float32 ``[all]``.
+
+    Attributes:
+        sum: as in ``TrainRequest``.
+    """
+
+    array: ClassVar[FlatArray | None] = PARAMETERS
     study: Study
     parameters: Parameters
+    sum: RoundRequest | None = None
 
 
 class EvaluateReply(Record):
@@ -137,8 +248,8 @@ class RefusalReply(Record):
     reference: str
 
 
-Request = DescribeRequest | TrainRequest | EvaluateRequest
-Reply = DescribeReply | TrainReply | EvaluateReply | RefusalReply
+Request = DescribeRequest | KeysRequest | TrainRequest | UnmaskRequest | EvaluateRequest
+Reply = DescribeReply | KeysReply | TrainReply | MaskedReply | UnmaskReply | EvaluateReply | RefusalReply
 
 _KINDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (*get_args(Request), *get_args(Reply))}
 
@@ -149,7 +260,6 @@ class _Wire:
 
     record: str = "record"
     arrays: str = "arrays"
-    parameters: str = "parameters"
 
 
 WIRE = _Wire()
@@ -169,30 +279,31 @@ def kind_named(name: object) -> type[Record]:
 
 def fields_of(record: Record) -> str:
     """All of ``record`` but its array, as JSON."""
-    return record.model_dump_json(exclude={"parameters"} if record.has_parameters else None)
+    return record.model_dump_json(exclude=None if record.array is None else {record.array.name})
 
 
-def parameters_of(record: Record) -> Parameters | None:
+def array_of(record: Record) -> NDArray[Any] | None:
     """The array of ``record``, without gaps; None where its kind has none."""
-    if not record.has_parameters:
+    if record.array is None:
         return None
-    return np.ascontiguousarray(getattr(record, "parameters"), dtype=np.float32)  # noqa: B009
+    return np.ascontiguousarray(getattr(record, record.array.name), dtype=record.array.dtype)
 
 
-def record_of(kind: type[Record], fields: str, parameters: Parameters | None) -> Record:
+def record_of(kind: type[Record], fields: str, array: NDArray[Any] | None) -> Record:
     """The record that ``fields_of`` made ``fields`` of, with its array where it has one.
 
     Raises:
         MessageError: they are no ``kind``, whole and alone.
     """
-    if kind.has_parameters != (parameters is not None):
-        raise MessageError(f"a {kind.__name__} {'without' if parameters is None else 'with'} parameters")
+    if (kind.array is None) != (array is None):
+        raise MessageError(f"a {kind.__name__} {'without' if array is None else 'with'} an array")
     try:
         values = json.loads(fields)
-        if parameters is not None:
-            if "parameters" in values:
-                raise MessageError(f"a {kind.__name__} with parameters in its JSON; they stand beside it")
-            values["parameters"] = parameters
+        if kind.array is not None:
+            name = kind.array.name
+            if name in values:
+                raise MessageError(f"a {kind.__name__} with {name} in its JSON; they stand beside it")
+            values[name] = array
         return validated(kind, values, kind.__name__)
     except (ConfigError, ValueError, TypeError, RecursionError) as error:
         raise MessageError(f"a {kind.__name__} is malformed: {error}") from error
@@ -202,9 +313,9 @@ def to_content(record: Record) -> RecordDict:
     """``record`` as the content of a Flower message."""
     config = ConfigRecord({"kind": type(record).__name__, "json": fields_of(record)})
     content = RecordDict({WIRE.record: config})
-    parameters = parameters_of(record)
-    if parameters is not None:
-        content[WIRE.arrays] = ArrayRecord({WIRE.parameters: Array(parameters)})
+    array = array_of(record)
+    if record.array is not None and array is not None:
+        content[WIRE.arrays] = ArrayRecord({record.array.name: Array(array)})
     return content
 
 
@@ -218,18 +329,18 @@ def from_content(content: RecordDict) -> Record:
     if config is None:
         raise MessageError(f"a message with records {sorted(content)}; it has {WIRE.record!r}")
     kind = kind_named(config.get("kind"))
-    expected = {WIRE.record, WIRE.arrays} if kind.has_parameters else {WIRE.record}
+    expected = {WIRE.record} if kind.array is None else {WIRE.record, WIRE.arrays}
     if set(content) != expected or set(config) != {"kind", "json"}:
         raise MessageError(f"a {kind.__name__} with records {sorted(content)}; it has {sorted(expected)}")
-    parameters = _parameters(content.array_records.get(WIRE.arrays)) if kind.has_parameters else None
-    return record_of(kind, str(config["json"]), parameters)
+    array = None if kind.array is None else _array(content.array_records.get(WIRE.arrays), kind.array)
+    return record_of(kind, str(config["json"]), array)
 
 
-def _parameters(arrays: ArrayRecord | None) -> Parameters:
+def _array(arrays: ArrayRecord | None, kind: FlatArray) -> NDArray[Any]:
     """The one flat array, of which every byte is accounted for; it is never a pickle."""
-    if arrays is None or list(arrays) != [WIRE.parameters]:
-        raise MessageError(f"arrays named {sorted(arrays or [])}; there is one, {WIRE.parameters!r}")
-    array = arrays[WIRE.parameters]
+    if arrays is None or list(arrays) != [kind.name]:
+        raise MessageError(f"arrays named {sorted(arrays or [])}; there is one, {kind.name!r}")
+    array = arrays[kind.name]
     if array.stype != "numpy.ndarray":
         raise MessageError(f"an array serialised as {array.stype!r}; only 'numpy.ndarray' is read")
     file = io.BytesIO(array.data)
@@ -238,9 +349,9 @@ def _parameters(arrays: ArrayRecord | None) -> Parameters:
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except Exception as error:  # numpy parses the header as Python, with as many kinds of errors
         raise MessageError(f"an array of {len(array.data)} bytes that is no .npy file: {error}") from error
-    if version != (1, 0) or dtype != np.float32 or len(shape) != 1:
-        raise MessageError(f"parameters of {dtype}{list(shape)}; they are float32 [parameters]")
+    if version != (1, 0) or dtype != np.dtype(kind.dtype) or len(shape) != 1:
+        raise MessageError(f"{kind.name} of {dtype}{list(shape)}; they are {kind.dtype} [numbers]")
     told = (array.dtype, tuple(array.shape), len(array.data) - file.tell())
-    if told != ("float32", shape, 4 * shape[0]):
-        raise MessageError(f"{told} is not what an array of float32{list(shape)} says of itself")
-    return np.frombuffer(array.data, dtype=np.float32, offset=file.tell()).copy()
+    if told != (kind.dtype, shape, 4 * shape[0]):
+        raise MessageError(f"{told} is not what an array of {kind.dtype}{list(shape)} says of itself")
+    return np.frombuffer(array.data, dtype=kind.dtype, offset=file.tell()).copy()

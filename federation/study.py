@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from federation.schema import Frozen
+from federation.secure_sum.parties import Parties
 from federation.tasks import Option
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -28,8 +29,8 @@ Moderate = Annotated[float, Field(ge=1e-6, le=1e6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 Argument = Option | tuple[Option | dict[str, Option], ...]
-PrivacyMode = Literal["none", "local"]
-Aggregation = Literal["plain"]
+PrivacyMode = Literal["none", "local", "distributed"]
+Aggregation = Literal["plain", "secure"]
 Trainable = Literal["all", "last_block", "norm_and_head", "head"]
 
 
@@ -119,6 +120,8 @@ class PrivacySpec(Frozen):
 
     Attributes:
         mode: ``local``: each site's updates alone satisfy (ε, δ) against everybody, for the whole study;
+            ``distributed``: what the secure sum gives satisfies it, against the coordinator and the sites
+            that may collude with it, since every site adds a share of the noise (docs/decisions/0010);
             ``none``: no promise, for comparison and synthetic data.
         epsilon: ε of the whole study, unit patient, adjacency add or remove one patient.
         delta: δ of the same promise.
@@ -135,8 +138,8 @@ class PrivacySpec(Frozen):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         given = [self.epsilon, self.delta, self.clipping_norm]
-        if self.mode == "local" and None in given:
-            raise ValueError("privacy.mode=local needs epsilon, delta and clipping_norm")
+        if self.mode != "none" and None in given:
+            raise ValueError(f"privacy.mode={self.mode} needs epsilon, delta and clipping_norm")
         if self.mode == "none" and given != [None] * 3:
             raise ValueError("privacy.mode=none promises nothing: leave out epsilon, delta, clipping_norm")
         return self
@@ -229,6 +232,27 @@ class EvaluationSpec(Frozen):
     epsilon: Positive | None = None
 
 
+class SecureSumSpec(Frozen):
+    """How a study's secure sums are made; see ``federation.secure_sum``.
+
+    Attributes:
+        colluding: how many participants may be in league with the coordinator.
+        dropouts: how many participants a round may lose.
+        lost_rounds: how many rounds may come to nothing, with too few hospitals, before the run ends.
+        clip_bound: coordinates of what a site sends are clipped to ± this; left out, 16, which no sound
+            update reaches, or with distributed noise 1000 clipping norms, as its patients' gradients are sent
+            as a sum.
+        weight_cap: sites with more declared patients count as if they had so many; with distributed noise
+            sums have no weights.
+    """
+
+    colluding: Annotated[int, Field(ge=0)]
+    dropouts: Annotated[int, Field(ge=0)]
+    lost_rounds: Annotated[int, Field(ge=0)]
+    clip_bound: Moderate | None = None
+    weight_cap: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class Study(Frozen):
     """See the module.
 
@@ -237,10 +261,11 @@ class Study(Frozen):
         tail: the released model is the average of this share of the last rounds' models.
         moving_average: given, the released model is instead the moving average over all rounds' models that
             keeps this share of itself each round.
-        quorum: a round with fewer valid updates ends the run.
+        quorum: a round with fewer valid updates ends the run; with secure sums it is lost.
         expires: the last day on which hospitals may train for this study.
         start_from: the version of a model that the coordinator has, to start from instead of ``pretraining``.
-        aggregation: how updates travel: ``plain``, each hospital's by itself.
+        aggregation: how updates travel: ``plain``, each hospital's by itself, or in ``secure`` sums.
+        secure_sum: given where they travel in sums.
         evaluation: of the released model at its hospitals; None for none.
         participants: the hospitals, by name.
     """
@@ -261,6 +286,7 @@ class Study(Frozen):
     moving_average: Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1)]
     aggregation: Aggregation = "plain"
+    secure_sum: SecureSumSpec | None = None
     evaluation: EvaluationSpec | None = None
     participants: Annotated[tuple[Name, ...], Field(min_length=1)]
 
@@ -286,6 +312,7 @@ class Study(Frozen):
                 f"evaluation.epsilon={self.evaluation.epsilon}, privacy.epsilon={self.privacy.epsilon}: "
                 "give both, or neither"
             )
+        self._require_sums()
         weights = self.training.class_weights
         if weights is not None and len(weights) != len(self.task.classes):
             raise ValueError(
@@ -293,6 +320,37 @@ class Study(Frozen):
                 f"{list(self.task.classes)}"
             )
         return self
+
+    def _require_sums(self) -> None:
+        """That what is summed, and what hangs on it, goes together."""
+        if (self.aggregation == "secure") != (self.secure_sum is not None):
+            raise ValueError(
+                f"aggregation={self.aggregation} "
+                f"{'needs' if self.secure_sum is None else 'has no'} secure_sum; choose aggregation=secure "
+                "or aggregation=plain as a whole"
+            )
+        _ = self.parties  # which has its own reasons to refuse
+        if self.privacy.mode == "distributed" and (self.parties is None or self.training.steps != 1):
+            raise ValueError(
+                f"privacy.mode=distributed with aggregation={self.aggregation} and "
+                f"training.steps={self.training.steps}: its noise is in secure sums, of one step each"
+            )
+
+    @property
+    def parties(self) -> Parties | None:
+        """The participants of its secure sums, counted; None where there are none.
+
+        Raises:
+            ConfigError: no sum over them would hide anybody.
+        """
+        if self.secure_sum is None:
+            return None
+        return Parties(len(self.participants), self.secure_sum.colluding, self.secure_sum.dropouts)
+
+    @property
+    def fewest_hospitals(self) -> int:
+        """The fewest that anything goes on with: as sites enforce it themselves, else as the quorum says."""
+        return self.quorum if self.parties is None else self.parties.min_survivors
 
     @property
     def canonical_json(self) -> str:

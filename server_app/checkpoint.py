@@ -31,6 +31,7 @@ class Checkpoint:
         rounds_of: how many rounds each has taken part in.
         seconds: that the run has taken so far.
         strategy: what the strategy remembers.
+        lost: rounds that came to nothing.
     """
 
     round: int
@@ -39,6 +40,7 @@ class Checkpoint:
     rounds_of: Mapping[str, int]
     seconds: float
     strategy: Mapping[str, NDArray[Any]]
+    lost: int = 0
 
     def write(self, folder: Path) -> None:
         """Replace the checkpoint of the run in ``folder``.

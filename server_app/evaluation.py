@@ -1,10 +1,12 @@
 """How the released model does on the hospitals' held-out patients, from what they tell: noised histograms.
 
-Each hospital's noise is its own, so the sum of n of them has sqrt(n) times as much. The pooled ROC follows to
+Each hospital's noise is its own, so the sum of n of them has sqrt(n) times as much: of the whole noise, or of
+a share of it where it is distributed. The pooled ROC follows to
 the width of a bin; its interval is what the known noise and chance make of counts like these.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import MessageType
@@ -12,12 +14,15 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from federation.messages import BINS, EvaluateReply, EvaluateRequest, Parameters
-from federation.promise import evaluation_noise
+from federation.promise import evaluation_noise, seen
+from federation.secure_sum.ring import decode
 from federation.study import Study
+from federation.sums import evaluation_grid
 from server_app.audit_heads import HeadBook
 from server_app.exchange import Answer, ask
 from server_app.membership import Membership
 from server_app.record import Absence, HeldOut
+from server_app.sums import SecureSums
 
 Counts = NDArray[np.float64]
 
@@ -32,11 +37,43 @@ def evaluate(
     deadline: float,
     *,
     book: HeadBook,
+    sums: SecureSums | None = None,
 ) -> HeldOut:
     """Ask every member how ``parameters`` (float32 ``[all]``) do; whoever does not say is named with why.
 
     Fewer than the study's quorum give no figure: a sum over few hospitals tells of each of them.
     """
+    told = (
+        _one_by_one(grid, study, membership, parameters, deadline, book)
+        if sums is None
+        else _together(study, parameters, sums)
+    )
+    return held_out(study, told)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the hospitals told together.
+
+    Attributes:
+        hospitals: who is in the counts.
+        absent: why each of the others is not.
+        counts: ``[2, BINS]``, of the healthy and of the diseased; None where nothing was told.
+    """
+
+    hospitals: tuple[str, ...]
+    absent: tuple[Absence, ...]
+    counts: Counts | None
+
+
+def _one_by_one(
+    grid: Grid,
+    study: Study,
+    membership: Membership,
+    parameters: Parameters,
+    deadline: float,
+    book: HeadBook,
+) -> Told:
     members = membership.members
     request = EvaluateRequest(study=study, parameters=parameters)
     answers = ask(
@@ -50,26 +87,45 @@ def evaluate(
             replies[name] = reply
         else:
             absent.append(Absence(site=name, reason=_problem(answers[member.node])))
-    return held_out(study, replies, absent)
+    counts = [[reply.healthy, reply.diseased] for reply in replies.values()]
+    return Told(tuple(replies), tuple(absent), np.sum(counts, axis=0) if counts else None)
+
+
+def _together(study: Study, parameters: Parameters, sums: SecureSums) -> Told:
+    if sums.begun > study.rounds:
+        broken_off = Absence(site="all", reason="the run was broken off while they told, which they do once")
+        return Told((), (broken_off,), None)
+    summed = sums.add_up(
+        study.rounds + 1,
+        hashlib.sha256(parameters.tobytes()).digest(),
+        lambda question: EvaluateRequest(study=study, parameters=parameters, sum=question),
+        MessageType.EVALUATE,
+    )
+    absent = tuple(Absence(site=site, reason=reason) for site, reason in summed.absent.items())
+    if summed.total is None or len(summed.total) != 2 * BINS + 1:
+        lost = summed.lost or f"the sum has {len(summed.total or ())} numbers"
+        return Told((), (*absent, Absence(site="all", reason=lost)), None)
+    mean, hospitals = decode(summed.total, evaluation_grid(study))
+    return Told(tuple(summed.replies), absent, mean.astype(np.float64).reshape(2, BINS) * hospitals)
 
 
 def _problem(answer: Answer) -> str:
     return answer.problem or f"invalid reply: a {type(answer.record).__name__} of another kind or site"
 
 
-def held_out(study: Study, replies: Mapping[str, EvaluateReply], absent: Sequence[Absence]) -> HeldOut:
+def held_out(study: Study, told: Told) -> HeldOut:
     """The record of what the hospitals told."""
-    noise = evaluation_noise(study)
+    noise, hospitals = evaluation_noise(study), told.hospitals
     record = HeldOut(
-        hospitals=tuple(replies),
-        absent=tuple(absent),
+        hospitals=hospitals,
+        absent=told.absent,
         epsilon=None if study.evaluation is None else study.evaluation.epsilon,
         delta=study.privacy.delta,
-        noise=None if noise is None else noise * float(np.sqrt(len(replies))),
+        noise=None if noise is None else seen(study, noise).everybody * float(np.sqrt(len(hospitals))),
     )
-    if len(replies) < study.quorum:
+    counts = told.counts
+    if counts is None or len(hospitals) < study.quorum:
         return record
-    counts = np.sum([[reply.healthy, reply.diseased] for reply in replies.values()], axis=0)
     record = record.model_copy(
         update={"healthy": tuple(counts[0].tolist()), "diseased": tuple(counts[1].tolist())}
     )

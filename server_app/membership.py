@@ -36,12 +36,23 @@ class Membership:
     members: Mapping[str, Member]
     absent: Mapping[str, str]
 
+    def require_enough(self, study: Study) -> None:
+        """Refuse to begin with too few.
+
+        Raises:
+            QuorumError: each of the others is named with its reason.
+        """
+        least = max(study.quorum, study.fewest_hospitals)
+        if len(self.members) < least:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
+            raise QuorumError(f"{len(self.members)} of at least {least} hospitals will take part. {reasons}")
+
 
 def assemble(grid: Grid, study: Study, patience: float, deadline: float, book: HeadBook) -> Membership:
     """Wait until every participant has answered, or ``patience`` seconds have passed.
 
     Raises:
-        QuorumError: fewer hospitals than the study's quorum will take part; each is named with its reason.
+        QuorumError: fewer hospitals will take part than the study goes on with; each is named with why.
     """
     members: dict[str, Member] = {}
     absent: dict[str, str] = {}
@@ -61,10 +72,9 @@ def assemble(grid: Grid, study: Study, patience: float, deadline: float, book: H
     for name in study.participants:
         if name not in members:
             absent.setdefault(name, f"did not come within {patience:g} s")
-    if len(members) < study.quorum:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
-        raise QuorumError(f"{len(members)} of at least {study.quorum} hospitals will take part. {reasons}")
-    return Membership({name: members[name] for name in study.participants if name in members}, absent)
+    membership = Membership({name: members[name] for name in study.participants if name in members}, absent)
+    membership.require_enough(study)
+    return membership
 
 
 def _enter(

@@ -168,7 +168,12 @@ class Summary(Entry):
 
 
 class RoundLine(Entry):
-    """One round, a line of ``metrics.jsonl``; ``epsilon`` is each site's cost so far."""
+    """One round, a line of ``metrics.jsonl``.
+
+    Attributes:
+        epsilon: each site's cost so far.
+        lost: why nothing came of the round, and the model stayed as it was; empty where something did.
+    """
 
     event: Literal["round"] = "round"
     round: int
@@ -177,6 +182,7 @@ class RoundLine(Entry):
     absent: tuple[Absence, ...]
     epsilon: dict[str, float | None]
     model_sha256: str
+    lost: str = ""
 
 
 class EvaluationLine(Entry):

@@ -8,12 +8,13 @@ from typing import Literal
 
 from flwr.serverapp import Grid
 
-from federation.config import Begun, RunConfig, read_begun
-from federation.errors import ConfigError, WardroundError
+from federation.config import ROSTER_FILE, Begun, RunConfig, read_begun
+from federation.errors import ConfigError, QuorumError, WardroundError
 from federation.files import append_line, locked, write_whole
 from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from federation.promise import epsilon_after
+from federation.sums import plan_of
 from server_app.audit_heads import HEADS_FILE, HeadBook
 from server_app.averaging import Average, average_of
 from server_app.checkpoint import Checkpoint, go_back
@@ -26,7 +27,9 @@ from server_app.record import Absence, HeldOut, RoundLine, SiteSummary, Summary
 from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
 from server_app.statement import privacy_statement
-from server_app.strategy import ServerOptimizer
+from server_app.sums import SecureSums, read_roster
+
+_BROKEN_OFF = "the run was broken off in the middle of it, and a round of sums is begun once"
 
 
 class StudyRun:
@@ -54,6 +57,7 @@ class StudyRun:
         self._membership = Membership({}, {})
         self._steps: dict[str, int] = {}
         self._rounds_of: dict[str, int] = {}
+        self._lost = 0
         self._version = run.study.start_from or ""
         self._released: Parameters | None = None
         self._held_out: HeldOut | None = None
@@ -112,34 +116,74 @@ class StudyRun:
         parameters = initial_model(study, Path(self._run.options.models))
         for listener in self._listeners:
             listener.started(study, self._folder, self._membership, parameters)
-        rounds = Rounds(self._grid, study, self._membership, self._layout, federation.deadline, book=book)
+        sums = self._sums(book)
+        rounds = Rounds(
+            self._grid, study, self._membership, self._layout, federation.deadline, book=book, sums=sums
+        )
         average = average_of(study)
         done = 0
         if self._checkpoint is not None:
-            done, parameters = self._go_on(self._checkpoint, rounds.optimizer, average)
+            done, parameters = self._go_on(self._checkpoint, rounds, average)
         for round_number in range(done + 1, study.rounds + 1):
             begun = time.monotonic()
-            # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
-            for name in self._membership.members:
-                self._steps[name] = self._steps.get(name, 0) + study.training.steps
-            result = rounds.run(round_number, parameters)
+            if sums is not None and sums.begun >= round_number:
+                result = RoundResult(parameters, {}, {}, frozenset(), lost=_BROKEN_OFF)
+            else:
+                result = self._ask(rounds, round_number, parameters)
             parameters = result.parameters
             average.add(round_number, parameters)
             self._record_round(round_number, result, time.monotonic() - begun)
-            self._remember(round_number, rounds.optimizer)
+            self._remember(round_number, rounds)
+            self._require_few_lost(round_number, result)
         released = average.value
         self._keep(released, None)
         self._released = released
         if study.evaluation is not None:
             self._held_out = evaluate(
-                self._grid, study, self._membership, released, federation.deadline, book=book
+                self._grid, study, self._membership, released, federation.deadline, book=book, sums=sums
             )
 
-    def _go_on(
-        self, checkpoint: Checkpoint, optimizer: ServerOptimizer, average: Average
-    ) -> tuple[int, Parameters]:
+    def _ask(self, rounds: Rounds, round_number: int, parameters: Parameters) -> RoundResult:
+        # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
+        for name in self._membership.members:
+            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
+        result = rounds.run(round_number, parameters)
+        self._lost += bool(result.lost)
+        return result
+
+    def _sums(self, book: HeadBook) -> SecureSums | None:
+        """How the study's updates are summed; None where they travel by themselves."""
+        study, deadline = self._study, self._run.federation.deadline
+        if study.secure_sum is None:
+            return None
+        roster = read_roster(Path(self._run.options.roster or self._folder / ROSTER_FILE))
+        members = roster.only(study.participants)
+        sums = SecureSums(
+            self._grid,
+            study,
+            self._membership,
+            plan=plan_of(study, members, int(self._layout.mask.sum())),
+            members=members,
+            deadline=deadline,
+            book=book,
+            folder=self._folder,
+        )
+        self._membership = sums.join()
+        return sums
+
+    def _require_few_lost(self, round_number: int, result: RoundResult) -> None:
+        spec = self._study.secure_sum
+        if result.lost and spec is not None and self._lost > spec.lost_rounds:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in result.absent.items())
+            raise QuorumError(
+                f"round {round_number} is lost, as {self._lost - 1} before, and lost_rounds="
+                f"{spec.lost_rounds}: {result.lost}. {reasons}"
+            )
+
+    def _go_on(self, checkpoint: Checkpoint, rounds: Rounds, average: Average) -> tuple[int, Parameters]:
         """Take up where the run was broken off; returns the last round that is done, and its model."""
-        optimizer.restore(checkpoint.strategy)
+        rounds.restore(checkpoint.strategy)
+        self._lost = checkpoint.lost
         self._steps, self._rounds_of = dict(checkpoint.steps), dict(checkpoint.rounds_of)
         self._version, self._seconds_before = checkpoint.version, checkpoint.seconds
         for round_number in range(1, checkpoint.round + 1):
@@ -147,7 +191,7 @@ class StudyRun:
                 average.add(round_number, self._registry.read(round_number))
         return checkpoint.round, self._registry.read(checkpoint.round)
 
-    def _remember(self, round_number: int, optimizer: ServerOptimizer) -> None:
+    def _remember(self, round_number: int, rounds: Rounds) -> None:
         """Write where the run stands, last of all that a round leaves."""
         Checkpoint(
             round=round_number,
@@ -155,7 +199,8 @@ class StudyRun:
             steps=self._steps,
             rounds_of=self._rounds_of,
             seconds=self._seconds,
-            strategy=optimizer.state,
+            strategy=rounds.state,
+            lost=self._lost,
         ).write(self._folder)
 
     @property
@@ -165,18 +210,20 @@ class StudyRun:
     def _record_round(self, round_number: int, result: RoundResult, seconds: float) -> None:
         for name in result.refused:
             self._steps[name] -= self._study.training.steps
-        for name, reply in result.replies.items():
-            self._steps[name] = max(self._steps[name], reply.steps)
-        for name in result.replies:
+        for name, steps in result.steps.items():
+            self._steps[name] = max(self._steps[name], steps)
+        took_part = () if result.lost else tuple(result.steps)
+        for name in took_part:
             self._rounds_of[name] = self._rounds_of.get(name, 0) + 1
-        sha256 = self._keep(result.parameters, round_number, tuple(result.replies))
+        sha256 = self._keep(result.parameters, round_number, took_part)
         line = RoundLine(
             round=round_number,
             seconds=round(seconds, 3),
-            participants=tuple(result.replies),
+            participants=took_part,
             absent=tuple(Absence(site=site, reason=reason) for site, reason in result.absent.items()),
             epsilon=self._epsilon(),
             model_sha256=sha256,
+            lost=result.lost,
         )
         append_line(self._folder / "metrics.jsonl", line.model_dump_json())
         for listener in self._listeners:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from client_app.custodian.approvals import Agreement
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.installed import installed_release
-from client_app.custodian.ledger.cost import Cap, Cost
+from client_app.custodian.ledger.cost import Cap, cost_of
 from client_app.custodian.ledger.studies import Proposal
 from client_app.custodian.web import Limits, Turns, bare_app, read_body, status_of, turns_of
 from client_app.desk.questions import (
@@ -148,9 +148,7 @@ def _room(custodian: Custodian, question: AskRoom) -> Room:
     noise, policy = question.noise_multiplier, custodian.config.policy
     if (noise is None) != (study.privacy.mode == "none"):
         raise MessageError(f"noise_multiplier={noise} for a study with privacy={study.privacy.mode}")
-    plan = Cost(
-        study.total_steps, study.privacy.sampling_rate, noise_everybody=noise, noise_coordinator=noise
-    )
+    plan = cost_of(study, study.total_steps, study.privacy.sampling_rate, noise)
     cap, started = Cap.of(policy.lifetime), budget.started(study.id, "train")
     withdrawn, spent = custodian.ledger.consent.withdrawn, budget.histories()
     histories = [history for name, history in spent.items() if name not in withdrawn]

@@ -17,6 +17,7 @@ from client_app.custodian.ledger.cost import Part
 from federation.errors import DataError
 from federation.files import locked, write_whole
 from federation.messages import Parameters
+from federation.secure_sum.transcript import Words
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Answer:
 
     Attributes:
         round: which one.
-        released: the numbers that may leave, one flat float32 array.
+        released: the numbers that may leave, one flat array: float32, or uint32 for a secure sum.
         optimizer: what the optimiser remembers after it.
     """
 
     round: int
-    released: Parameters
+    released: Parameters | Words
     optimizer: bytes
 
 

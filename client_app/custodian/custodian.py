@@ -3,17 +3,18 @@
 The order: does everybody else know this site's log as it is, does the policy allow the study, have the
 hospital's people agreed to it, was its protection rehearsed (before any data are opened), is the cohort large
 enough of those who consent and have budget left, is the model sound, is the round unspent (charged on disk),
-then train, then may the result leave, and only then release it. One request at a time; people approve, revoke
-and withdraw beside it.
+then train, then may the result leave, and only then release it. What goes into a secure sum has its round
+burnt on disk before it is charged. One request at a time; people approve, revoke and withdraw beside it.
 """
 
 import hashlib
 import logging
 import uuid
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import Literal, cast
 
 from client_app.custodian.answers import Answer, Answers
 from client_app.custodian.approvals import Approvals, require_within_cap
@@ -22,24 +23,35 @@ from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.custodian.opening import Opened, Opener, Takers
+from client_app.custodian.pinned_roster import PinnedRoster
 from client_app.custodian.policy import Decision, Facts, decide
 from client_app.custodian.release import MOST_REASON, REASON_STAYS, Terms, as_rule, require_releasable
+from client_app.custodian.sums import Sums
 from client_app.custodian.witness import Witness
 from client_app.custodian.work import Evaluation, Training, Work
 from client_app.site import SiteConfig
 from federation.audit_log import Fact
-from federation.errors import DataError, RefusedError, WardroundError
+from federation.errors import DataError, RefusedError, SecureSumError, WardroundError
 from federation.files import sync_below
 from federation.messages import (
     DescribeReply,
     DescribeRequest,
     EvaluateRequest,
+    KeysReply,
+    KeysRequest,
     RefusalReply,
     Reply,
     Request,
     TrainRequest,
+    UnmaskReply,
+    UnmaskRequest,
 )
+from federation.secure_sum.messages import Agreement, MaskedVector, RoundRequest
+from federation.secure_sum.states import Masked
+from federation.secure_sum.states import Training as BegunRound
+from federation.secure_sum.transcript import Words
 from federation.study import Study
+from federation.sums import plan_of
 
 log = logging.getLogger("wardround.custodian")
 
@@ -62,6 +74,7 @@ class Custodian:
         ledger: who spent what.
         audit: what has happened here.
         approvals: what the hospital's people have agreed to.
+        roster: the members of the federation, as the hospital's people have pinned them.
     """
 
     def __init__(self, config: SiteConfig, folder: Path, keys: SiteKeys) -> None:
@@ -79,6 +92,7 @@ class Custodian:
             by_configuration=config.approval == "configuration",
             today=lambda: self._witness.now().date(),
         )
+        self.roster = PinnedRoster(folder)
         self._opener = Opener(config, keys, self.ledger, self._check)
         self._opened: Opened | None = None
         # Two requests at once could both find a round unspent, and mix their models in one network.
@@ -95,6 +109,8 @@ class Custodian:
                 reply = self._answer(request)
             except RefusedError as refusal:
                 reply = self._refusal(request, "refused", refusal.rule, str(refusal))
+            except SecureSumError as refusal:  # of sites and keys; it knows nothing of patients
+                reply = self._refusal(request, "refused", f"secure-sum-{refusal.check}", str(refusal))
             except WardroundError as error:
                 reply = self._refusal(request, "failed", type(error).__name__, REASON_STAYS)
             except Exception as error:
@@ -136,6 +152,10 @@ class Custodian:
         match request:
             case DescribeRequest():
                 return self._describe(opened, request)
+            case KeysRequest():
+                return self._keys_of(opened, request)
+            case UnmaskRequest():
+                return self._unmask(opened, request)
             case TrainRequest():
                 return self._carry_out(opened, request, Training(request.study, request))
             case EvaluateRequest():
@@ -190,27 +210,86 @@ class Custodian:
     def _carry_out(self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work) -> Reply:
         """Charge, compute, keep, and release, in this order; what was kept before is not computed again."""
         work.require_sound(opened)
-        study, budget = work.study, self.ledger.budget
-        answers = Answers(self._folder, study.id, work.part)
-        with answers.alone():
-            charge = self._charge(request, work)
-            # Whoever withdrew before the charge is not in it, so nothing must be computed on them.
-            opened = self._open(study)
-            answer = answers.last
-            if answer is None or answer.round != work.round:
-                if charge.released is not None:  # computed anew it would differ, under the same noise
-                    raise DataError(f"the answer to charge {charge.number} has left, and is lost here")
-                answer = self._computed(opened, work, answer)
-                answers.remember(answer)
-            reply, terms = work.reply(self.config.name, opened, charge, answer)
+        with Answers(self._folder, work.study.id, work.part).alone():
+            reply, terms, charge, sha256 = (
+                self._by_itself(opened, request, work)
+                if work.sum is None
+                else self._into_sum(opened, request, work, work.sum)
+            )
             released = require_releasable(reply, request, terms)
             if charge.released is None:
-                sha256 = hashlib.sha256(answer.released.tobytes()).hexdigest()
                 self._note("released", request, {"charge": charge.number, "sha256": sha256})
-                budget.release(charge.number, sha256, self.audit.mark)
+                self.ledger.budget.release(charge.number, sha256, self.audit.mark)
             if work.is_last:
-                budget.end(study.id, work.part)
+                self.ledger.budget.end(work.study.id, work.part)
         return released
+
+    def _by_itself(
+        self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work
+    ) -> tuple[Reply, Terms, Charge, str]:
+        answers = Answers(self._folder, work.study.id, work.part)
+        charge = self._charge(request, work)
+        # Whoever withdrew before the charge is not in it, so nothing must be computed on them.
+        opened = self._open(work.study)
+        answer = answers.last
+        if answer is None or answer.round != work.round:
+            if charge.released is not None:  # computed anew it would differ, under the same noise
+                raise DataError(f"the answer to charge {charge.number} has left, and is lost here")
+            answer = self._computed(opened, work, answer)
+            answers.remember(answer)
+        reply, terms = work.reply(self.config.name, opened, charge, answer)
+        return reply, terms, charge, hashlib.sha256(answer.released.tobytes()).hexdigest()
+
+    def _into_sum(
+        self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work, question: RoundRequest
+    ) -> tuple[Reply, Terms, Charge, str]:
+        """The same, masked: the round is burnt first, so that nothing else is ever masked in it."""
+        sums = self._sums(opened)
+        begun = sums.begin(question, bytes.fromhex(work.asked))
+        charge = self._charge(request, work)
+        opened = self._open(work.study)
+        masked = begun.reply if isinstance(begun, Masked) else self._masked(opened, work, sums, begun)
+        reply, terms = work.masked_reply(self.config.name, opened, charge, masked)
+        return reply, terms, charge, masked.commitment.vector.hex()
+
+    def _masked(self, opened: Opened, work: Work, sums: Sums, begun: BegunRound) -> MaskedVector:
+        answers = Answers(self._folder, work.study.id, work.part)
+        answer = self._computed(opened, work, answers.last)
+        if answer.optimizer:
+            # Its numbers are nobody's business once they are masked.
+            answers.remember(replace(answer, released=answer.released[:0]))
+        return sums.mask(begun, cast(Words, answer.released))
+
+    def _sums(self, opened: Opened) -> Sums:
+        """The site's part in the sums of a study that has them.
+
+        Raises:
+            RefusedError: it has none, or the roster does not have all of its participants.
+        """
+        study, roster = opened.study, self.roster.read()
+        if study.secure_sum is None:
+            raise RefusedError("not-in-the-study", "the study has no secure sums")
+        if roster is None:
+            raise RefusedError("no-roster", "this hospital has pinned no roster of the federation yet")
+        members = roster.only(study.participants)
+        plan = plan_of(study, members, opened.training.trainable)
+        return Sums(self._folder, plan, members, self.config.name, self._keys.identity)
+
+    def _keys_of(self, opened: Opened, request: KeysRequest) -> Reply:
+        with Answers(self._folder, request.study.id, "train").alone():
+            sums = self._sums(opened)
+            advert = sums.advertise(request.question)
+        self._note("joined", request, {"plan": sums.plan.digest.hex()})
+        reply = KeysReply(site=self.config.name, advert=advert)
+        return require_releasable(reply, request, Terms(self.config.name, said=advert))
+
+    def _unmask(self, opened: Opened, request: UnmaskRequest) -> Reply:
+        with Answers(self._folder, request.study.id, "train").alone():
+            answer = self._sums(opened).unmask(request.question)
+        survivors = ", ".join(request.question.survivors)
+        self._note("signed" if isinstance(answer, Agreement) else "opened", request, {"survivors": survivors})
+        reply = UnmaskReply(site=self.config.name, answer=answer)
+        return require_releasable(reply, request, Terms(self.config.name, said=answer))
 
     def _charge(self, request: TrainRequest | EvaluateRequest, work: Work) -> Charge:
         """Charge the work on disk, and write that into the log, before anything is computed."""
@@ -256,7 +335,7 @@ class Custodian:
 
     def _note(
         self,
-        event: Literal["reserved", "released", "refused", "failed"],
+        event: Literal["joined", "reserved", "released", "signed", "opened", "refused", "failed"],
         request: Request,
         facts: dict[str, Fact],
         rule: str = "",
@@ -266,6 +345,15 @@ class Custodian:
             "coordinator",
             rule=rule,
             study=request.study.id,
-            round_number=request.round if isinstance(request, TrainRequest) else None,
+            round_number=_round_of(request),
             facts=facts,
         )
+
+
+def _round_of(request: Request) -> int | None:
+    match request:
+        case TrainRequest():
+            return request.round
+        case UnmaskRequest():
+            return request.question.round
+    return None

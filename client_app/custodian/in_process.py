@@ -1,7 +1,7 @@
 """Custodians inside the relay's own process, for simulation only.
 
 Each simulated hospital has a folder ``sites/<name>`` in the run's folder, and one custodian that stays warm
-between messages.
+between messages. Where the study has secure sums, the roster lies in the run's folder, and all have pinned it.
 """
 
 from functools import lru_cache
@@ -12,7 +12,9 @@ from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.site import simulated_site
-from federation.config import RunConfig, compose_run, run_folder
+from federation.config import ROSTER_FILE, RunConfig, compose_run, run_folder
+from federation.files import locked, write_whole
+from federation.secure_sum.roster import Roster
 
 _lock = Lock()
 
@@ -24,6 +26,20 @@ class SimulatedHospitals:
         self._run = compose_run(overrides)
         self._folder = run_folder(self._run, f"flower-{run_id}")
         self._custodians: dict[str, Custodian] = {}
+        self._roster = self._made_roster() if self._run.study.secure_sum is not None else None
+
+    def _made_roster(self) -> Roster:
+        """The roster of all hospitals; of several processes the first makes it."""
+        path, seed = self._folder / ROSTER_FILE, self._run.options.seed
+        with locked(self._folder / "roster.lock", wait=True):
+            if not path.exists():
+                keys = {
+                    name: _keys(self._folder / "sites" / name, seed, name).public
+                    for name in self._run.federation.sites
+                }
+                roster = Roster.signed(_keys(self._folder / "roster", seed, "coordinator").identity, 1, keys)
+                write_whole(path, roster.model_dump_json(indent=2).encode())
+            return Roster.model_validate_json(path.read_bytes())
 
     def custodian(self, position: int) -> Custodian:
         """The custodian of hospital number ``position`` (0, 1, ...) of the federation."""
@@ -32,7 +48,9 @@ class SimulatedHospitals:
             site = simulated_site(self._run.federation, self._run.site, name)
             folder = self._folder / "sites" / name
             keys = _keys(folder, self._run.options.seed, name)
-            self._custodians[name] = Custodian(site, folder, keys)
+            custodian = self._custodians[name] = Custodian(site, folder, keys)
+            if self._roster is not None:
+                custodian.roster.pin(self._roster)
         return self._custodians[name]
 
 

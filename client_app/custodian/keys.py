@@ -76,6 +76,11 @@ class SiteKeys:
         return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
 
     @property
+    def public(self) -> str:
+        """The public half of ``identity``, raw, as hex digits; what a roster has of the site."""
+        return self.identity.public_key().public_bytes_raw().hex()
+
+    @property
     def owner(self) -> str:
         """Fingerprint of the key of pseudonyms, which tells whose ledger is whose."""
         return self.pseudonym("")

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from federation.accounting import RdpFilter
 from federation.errors import PrivacyError
-from federation.promise import largest_epsilon
+from federation.promise import largest_epsilon, largest_local_epsilon
 from federation.schema import Frozen
 from federation.study import Aggregation, PrivacyMode, Study
 from federation.tasks import Option
@@ -90,9 +90,11 @@ class Policy(Frozen):
             not named is refused, since it may say who is one patient. ``any`` is for public data.
         networks: the networks that may learn, e.g. ``monai.*``.
         privacy_modes: the promises to patients that are good enough.
-        aggregation: how updates may travel: ``plain``, each by itself.
+        aggregation: how updates may travel: in ``secure`` sums only, or also ``plain``, each by itself.
+        minimum_colluding: a study with secure sums that reckons with fewer hospitals in league with the
+            coordinator than this is refused.
         metrics: what may be told of held-out patients: ``score_histograms``, with noise.
-        maximum_epsilon: the most that one study may cost a patient.
+        maximum_epsilon: the most that one study may cost a patient, before whom ``lifetime`` says.
         maximum_delta: the largest δ that ε may be stated at.
         lifetime: the most that all studies together may cost a patient.
         minimum_patients: fewer training patients than this, and the hospital stays out; fewer held-out ones,
@@ -107,6 +109,7 @@ class Policy(Frozen):
     networks: tuple[str, ...]
     privacy_modes: tuple[PrivacyMode, ...]
     aggregation: tuple[Aggregation, ...]
+    minimum_colluding: Annotated[int, Field(ge=0)] = 1
     metrics: tuple[Literal["score_histograms"], ...] = ()
     maximum_epsilon: Annotated[float, Field(gt=0)]
     maximum_delta: Annotated[float, Field(gt=0, lt=1)]
@@ -220,12 +223,7 @@ def _about_the_study(policy: Policy, study: Study, facts: Facts) -> Iterable[Rul
         study.evaluation is not None and "score_histograms" not in policy.metrics,
         "this hospital tells nothing of held-out patients; leave evaluation out",
     )
-    epsilon = largest_epsilon(study)
-    yield Rule(
-        "epsilon-too-large",
-        epsilon is not None and epsilon > policy.maximum_epsilon,
-        f"ε={epsilon} is above this hospital's limit of {policy.maximum_epsilon} a study",
-    )
+    yield from _about_epsilon(policy, study)
     yield Rule(
         "delta-too-large",
         privacy.delta is not None and privacy.delta > policy.maximum_delta,
@@ -233,14 +231,36 @@ def _about_the_study(policy: Policy, study: Study, facts: Facts) -> Iterable[Rul
     )
     yield Rule(
         "too-few-hospitals",
-        study.quorum < policy.minimum_hospitals,
-        f"quorum={study.quorum} lets a round go on with fewer than the {policy.minimum_hospitals} hospitals "
+        study.fewest_hospitals < policy.minimum_hospitals,
+        f"a round goes on with {study.fewest_hospitals} hospitals, fewer than the {policy.minimum_hospitals} "
         "that this one asks for",
+    )
+    parties = study.parties
+    yield Rule(
+        "too-few-colluding",
+        parties is not None and parties.colluding < policy.minimum_colluding,
+        f"secure_sum.colluding is below the {policy.minimum_colluding} that this hospital reckons with",
     )
     yield Rule(
         "outside-hours",
         policy.hours is not None and not policy.hours.hold(facts.now),
         f"this hospital trains from {policy.hours}",
+    )
+
+
+def _about_epsilon(policy: Policy, study: Study) -> Iterable[Rule]:
+    """That one study does not cost too much before whom the policy looks at."""
+    asked, against = largest_epsilon(study), policy.lifetime.against
+    refused = asked is not None and asked > policy.maximum_epsilon
+    told = f"ε={asked}"
+    if study.privacy.mode == "distributed" and against == "everybody" and not refused:
+        local = largest_local_epsilon(study)
+        refused = local is None or local > policy.maximum_epsilon
+        told = f"ε={'without bound' if local is None else f'{local:.3g}'} before everybody"
+    yield Rule(
+        "epsilon-too-large",
+        refused,
+        f"{told} is above this hospital's limit of {policy.maximum_epsilon} a study",
     )
 
 

@@ -4,7 +4,8 @@ An allow-list of typed records. Whatever computed it, a reply that is anything e
 site does not already know to be so, stays here. What has to be seen: an update is one flat float32 array of
 the length that the study's network has; beside it stand only the round that was asked for and the steps that
 the ledger has charged. A score histogram is the numbers that were kept for the one charge of the study's
-evaluation, and where the study promises privacy they carry noise.
+evaluation, and where the study promises privacy they carry noise. What goes into a secure sum is what the
+site's state of that sum has on disk, and a masked vector is the one that the site committed to.
 """
 
 import re
@@ -18,14 +19,21 @@ from federation.messages import (
     DescribeRequest,
     EvaluateReply,
     EvaluateRequest,
+    KeysReply,
+    KeysRequest,
+    MaskedReply,
     Record,
     RefusalReply,
     Reply,
     Request,
     TrainReply,
     TrainRequest,
+    UnmaskReply,
+    UnmaskRequest,
 )
 from federation.schema import validated
+from federation.secure_sum.messages import Advert, Agreement, Commitment, OpenedShares
+from federation.secure_sum.transcript import digest_of_vector
 
 REASON_STAYS = "the site's log says why"
 """The only reason that is told of what is not a rule's refusal."""
@@ -33,7 +41,15 @@ REASON_STAYS = "the site's log says why"
 MOST_REASON = 1000
 """Characters of a reason."""
 
-_MAY_LEAVE = (DescribeReply, TrainReply, EvaluateReply, RefusalReply)
+_MAY_LEAVE = (
+    DescribeReply,
+    KeysReply,
+    TrainReply,
+    MaskedReply,
+    UnmaskReply,
+    EvaluateReply,
+    RefusalReply,
+)
 _RULE = re.compile(r"[A-Za-z][A-Za-z-]{1,63}")
 _MOST_NAME = 50
 _REFERENCE = re.compile(r"[0-9a-f]{12}")
@@ -51,6 +67,9 @@ class Terms:
         steps: what the ledger has charged the study's patients so far.
         counts: of the score histogram that was charged, the healthy first.
         noised: whether the study promises them noise.
+        numbers: how many a masked vector has.
+        said: what the state of the secure sum has on disk: the site's key, what it committed to, or its word
+            on the survivors.
     """
 
     site: str
@@ -60,6 +79,8 @@ class Terms:
     steps: int = 0
     counts: tuple[float, ...] = ()
     noised: bool = True
+    numbers: int = 0
+    said: Advert | Commitment | Agreement | OpenedShares | None = None
 
 
 def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
@@ -84,6 +105,18 @@ def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
         case EvaluateReply() if isinstance(request, EvaluateRequest):
             _require_plain(reply)
             _require_charged(reply.healthy + reply.diseased, terms)
+        case MaskedReply() if isinstance(request, TrainRequest | EvaluateRequest):
+            _require_plain(reply)
+            asked = None if request.sum is None else request.sum.round
+            if (reply.round, reply.steps) != (asked, terms.steps):
+                raise ReleaseError("a vector of another round, or with other steps than the ledger has")
+            _require_masked(reply, terms)
+        case KeysReply() if isinstance(request, KeysRequest):
+            _require_plain(reply)
+            _require_said(reply.advert, terms)
+        case UnmaskReply() if isinstance(request, UnmaskRequest):
+            _require_plain(reply)
+            _require_said(reply.answer, terms)
         case _:
             raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
     if reply.site != terms.site:
@@ -114,6 +147,21 @@ def _require_update(parameters: object, trainable: int) -> None:
         raise ReleaseError(f"an update of shape {list(parameters.shape)}, not [{trainable}]")
     if not np.isfinite(parameters).all():
         raise ReleaseError("an update with numbers that are not finite")
+
+
+def _require_masked(reply: MaskedReply, terms: Terms) -> None:
+    """No bit of a masked vector tells whether it is masked; what it was committed to went through the mask."""
+    _require_said(reply.commitment, terms)
+    vector = reply.vector
+    if type(vector) is not np.ndarray or vector.dtype != np.uint32 or vector.shape != (terms.numbers,):
+        raise ReleaseError(f"a vector that is not uint32 [{terms.numbers}]")
+    if digest_of_vector(vector) != reply.commitment.vector:
+        raise ReleaseError("another vector than the site has committed to")
+
+
+def _require_said(said: object, terms: Terms) -> None:
+    if terms.said is None or said != terms.said:
+        raise ReleaseError(f"a {type(said).__name__} that is not the one on the site's disk")
 
 
 def _require_charged(counts: tuple[float, ...], terms: Terms) -> None:

@@ -12,11 +12,22 @@ from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.cost import Cost, Part, evaluation_cost, training_cost
 from client_app.custodian.opening import Opened
 from client_app.custodian.release import Terms
-from client_app.training.evaluation import noised_histogram
+from client_app.training.evaluation import histogram_share, noised_histogram
 from federation.errors import DataError, MessageError
-from federation.messages import BINS, EvaluateReply, EvaluateRequest, Reply, TrainReply, TrainRequest
+from federation.messages import (
+    BINS,
+    EvaluateReply,
+    EvaluateRequest,
+    MaskedReply,
+    Reply,
+    TrainReply,
+    TrainRequest,
+)
 from federation.promise import epsilon_after
+from federation.secure_sum.messages import MaskedVector, RoundRequest
+from federation.secure_sum.ring import encode
 from federation.study import Study
+from federation.sums import training_grid
 
 
 class Work(ABC):
@@ -29,6 +40,7 @@ class Work(ABC):
 
     Attributes:
         part: of the cohort that pays for it.
+        sum: exchange A of the secure sum that it goes into; None where it travels by itself.
     """
 
     part: ClassVar[Part]
@@ -36,6 +48,7 @@ class Work(ABC):
     def __init__(self, study: Study, request: TrainRequest | EvaluateRequest, round_number: int) -> None:
         self.study = study
         self.round = round_number
+        self.sum: RoundRequest | None = request.sum
         self._parameters = request.parameters
 
     @cached_property
@@ -47,13 +60,23 @@ class Work(ABC):
         """Refuse a model that nothing should be spent on.
 
         Raises:
-            MessageError: it is not of the study's network, or has numbers that are not finite.
+            MessageError: it is not of the study's network, or has numbers that are not finite; or what it is
+                for is not as the study says.
         """
+        if (self.sum is not None) != (self.study.aggregation == "secure"):
+            raise MessageError(f"aggregation={self.study.aggregation}, and a question for the other kind")
+        if self.sum is not None and self.sum.round != self.round_of_sum:
+            raise MessageError(f"round {self.sum.round} of sums for what belongs in {self.round_of_sum}")
         size = opened.training.model_size
         if self._parameters.shape != (size,):
             raise MessageError(f"{self._parameters.shape} parameters for a network of [{size}]")
         if not np.isfinite(self._parameters).all():
             raise MessageError("the model received has parameters that are not finite")
+
+    @property
+    @abstractmethod
+    def round_of_sum(self) -> int:
+        """The number of the secure sum that it belongs in, so that no two kinds of work are ever added."""
 
     @property
     @abstractmethod
@@ -86,6 +109,18 @@ class Work(ABC):
     def reply(self, site: str, opened: Opened, charge: Charge, answer: Answer) -> tuple[Reply, Terms]:
         """What would leave, and what the site itself knows of it."""
 
+    def masked_reply(
+        self, site: str, opened: Opened, charge: Charge, masked: MaskedVector
+    ) -> tuple[Reply, Terms]:
+        """The same where it goes into a secure sum."""
+        steps = charge.steps if self.part == "train" else 0
+        terms = Terms(site, steps=steps, numbers=self._numbers(opened) + 1, said=masked.commitment)
+        return MaskedReply.of(site, steps, masked), terms
+
+    @abstractmethod
+    def _numbers(self, opened: Opened) -> int:
+        """How many numbers go into a sum."""
+
 
 class Training(Work):
     """One round of a study."""
@@ -94,6 +129,11 @@ class Training(Work):
 
     def __init__(self, study: Study, request: TrainRequest) -> None:
         super().__init__(study, request, request.round)
+
+    @property
+    def round_of_sum(self) -> int:
+        """See ``Work``."""
+        return self.round
 
     @property
     def cost(self) -> Cost:
@@ -116,16 +156,26 @@ class Training(Work):
 
     def compute(self, opened: Opened, before: Answer | None) -> Answer:
         """See ``Work``; the optimiser goes on where it was after the answer before."""
+        if self.study.privacy.mode == "distributed":
+            return Answer(self.round, opened.training.share(self.round, self._parameters), b"")
         state = None if before is None else before.optimizer
         trained = opened.training.run(self.round, self._parameters, state)
         if not np.isfinite(trained.update).all():
             raise DataError("training left parameters that are not finite; lower training.learning_rate")
-        return Answer(self.round, trained.update, trained.optimizer_state)
+        update, spec = trained.update, self.study.secure_sum
+        if spec is None:
+            return Answer(self.round, update, trained.optimizer_state)
+        weight = min(opened.takers.declared, spec.weight_cap)
+        words = encode(update, weight, training_grid(self.study, len(update)))
+        return Answer(self.round, words, trained.optimizer_state)
 
     def reply(self, site: str, opened: Opened, charge: Charge, answer: Answer) -> tuple[Reply, Terms]:
         """See ``Work``."""
         reply = TrainReply(site=site, round=self.round, steps=charge.steps, parameters=answer.released)
         return reply, Terms(site, trainable=opened.training.trainable, steps=charge.steps)
+
+    def _numbers(self, opened: Opened) -> int:
+        return opened.training.trainable
 
 
 class Evaluation(Work):
@@ -136,6 +186,11 @@ class Evaluation(Work):
     def __init__(self, study: Study, request: EvaluateRequest, secret: bytes) -> None:
         super().__init__(study, request, 1)
         self._secret = secret
+
+    @property
+    def round_of_sum(self) -> int:
+        """See ``Work``; behind all rounds, so that the same counts are in one sum and no other."""
+        return self.study.rounds + 1
 
     @property
     def cost(self) -> Cost:
@@ -158,13 +213,15 @@ class Evaluation(Work):
 
     def compute(self, opened: Opened, before: Answer | None) -> Answer:  # noqa: ARG002
         """See ``Work``."""
-        counts = noised_histogram(
-            self.study, opened.network, self._parameters, opened.held_out(), self._secret
-        )
+        told = noised_histogram if self.sum is None else histogram_share
+        counts = told(self.study, opened.network, self._parameters, opened.held_out(), self._secret)
         return Answer(self.round, counts, b"")
 
     def reply(self, site: str, opened: Opened, charge: Charge, answer: Answer) -> tuple[Reply, Terms]:  # noqa: ARG002
         """See ``Work``."""
-        healthy, diseased = answer.released.reshape(2, BINS).tolist()
+        healthy, diseased = answer.released.astype(np.float32).reshape(2, BINS).tolist()
         reply = EvaluateReply(site=site, healthy=tuple(healthy), diseased=tuple(diseased))
         return reply, Terms(site, counts=tuple(healthy + diseased), noised=self.promised is not None)
+
+    def _numbers(self, opened: Opened) -> int:  # noqa: ARG002
+        return 2 * BINS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import nn
 
-from client_app.training.noise import add_noise
+from client_app.training.noise import add_noise, noise_share
 from client_app.training.places import place_matters_before
 from client_app.training.stream import Stream
 from client_app.training.trained import only_head_is_trained
@@ -23,7 +23,10 @@ from federation.head import IMAGES_AT_ONCE, head_inputs, head_of
 from federation.messages import BIN_EDGES, BINS, Parameters
 from federation.models import set_parameters
 from federation.promise import evaluation_noise
+from federation.secure_sum.ring import encode
+from federation.secure_sum.transcript import Words
 from federation.study import Study
+from federation.sums import evaluation_grid, share_deviation
 from federation.tasks import Examples
 
 Scores = NDArray[np.float64]
@@ -78,11 +81,35 @@ def noised_histogram(
     study: Study, network: nn.Module, parameters: Parameters, examples: Examples, secret: bytes
 ) -> Parameters:
     """What may be told of the model ``parameters`` (float32 ``[all]``): float32 ``[2 * BINS]``."""
+    counts, noise = _counted(study, network, parameters, examples), evaluation_noise(study)
+    if noise is not None:
+        (noised,) = add_noise([torch.from_numpy(counts)], noise, 1.0, _stream(study, secret))
+        counts = noised.numpy()
+    return counts.astype(np.float32)
+
+
+def histogram_share(
+    study: Study, network: nn.Module, parameters: Parameters, examples: Examples, secret: bytes
+) -> Words:
+    """The same for a secure sum, uint32 ``[2 * BINS + 1]``: with a share of the noise where it is distributed.
+
+    Guarantee and assumptions of that: as for ``LocalTraining.share``, with sensitivity 1.
+    """
+    grid, noise = evaluation_grid(study), evaluation_noise(study)
+    if study.privacy.mode != "distributed" or noise is None:
+        return encode(noised_histogram(study, network, parameters, examples, secret), 1, grid)
+    counts = _counted(study, network, parameters, examples)
+    deviation = share_deviation(study, noise, 1.0, len(counts), grid)
+    return encode(counts, 1, grid, noise_share(len(counts), deviation, _stream(study, secret)))
+
+
+def _counted(
+    study: Study, network: nn.Module, parameters: Parameters, examples: Examples
+) -> NDArray[np.float64]:
     set_parameters(network, parameters)
     # A model can put scores so close to an edge that how a larger batch rounds moves them over it.
-    scores = scores_of(study, network, examples, one_by_one=True)
-    counts = torch.from_numpy(histogram(scores, examples))
-    noise = evaluation_noise(study)
-    if noise is not None:
-        (counts,) = add_noise([counts], noise, 1.0, Stream(secret, study.id, "evaluation"))
-    return counts.flatten().numpy().astype(np.float32)
+    return histogram(scores_of(study, network, examples, one_by_one=True), examples).flatten()
+
+
+def _stream(study: Study, secret: bytes) -> Stream:
+    return Stream(secret, study.id, "evaluation")

@@ -4,9 +4,12 @@ Abadi et al. 2016 (1607.00133), Algorithm 1, with the patient as the unit: each 
 their clipped gradients, adds Gaussian noise and divides by the expected number of patients. A step without
 patients is noise alone.
 
+Where noise is distributed a round is one step, of which a site gives its patients' clipped gradients and a
+share of the noise into a secure sum (docs/decisions/0010).
+
 Guarantee: the steps of a whole study together satisfy (ε, δ) for unit = patient, adjacency = add or remove
-one patient, as ``federation.accounting`` composes (noise multiplier, sampling rate, steps). Assumption: no
-two releases share a (round, step) of one study under one secret; the custodian burns round numbers for that.
+one patient, as ``federation.accounting`` composes (noise multiplier, sampling rate, steps); for a share,
+what stands before whom is ``federation.promise.seen``. Assumption: no two releases share a (round, step) of one study under one secret; the custodian burns round numbers for that.
 """
 
 import logging
@@ -25,16 +28,20 @@ from client_app.training.batches import Batch, Patients, sample_patients
 from client_app.training.choice import engine_for
 from client_app.training.conformance import IMAGES, check_engine
 from client_app.training.gradients import PatientGradients, cross_entropies
-from client_app.training.noise import add_noise
-from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
+from client_app.training.noise import add_noise, noise_share
 from client_app.training.places import place_matters, place_matters_before
 from client_app.training.stream import Stream
 from client_app.training.trained import as_seen, random_examples, trained_part
+from federation.errors import PrivacyError
 from federation.head import IMAGES_AT_ONCE
 from federation.messages import Parameters
 from federation.models import get_parameters, layout_of, set_parameters
+from federation.optimizers import make_optimizer, pack_state, unpack_state
 from federation.promise import noise_multiplier
+from federation.secure_sum.ring import encode
+from federation.secure_sum.transcript import Words
 from federation.study import Study
+from federation.sums import share_deviation, training_grid
 
 log = logging.getLogger("wardround.training")
 
@@ -152,6 +159,37 @@ class LocalTraining:
         update = (get_parameters(self._network) - start)[self._mask]
         return LocalRound(update=update, optimizer_state=pack_state(optimizer))
 
+    def share(self, round_number: int, start: Parameters) -> Words:
+        """This site's part of one step from ``start`` (float32 ``[all]``), for a secure sum.
+
+        The sum of its patients' clipped gradients, each coordinate clipped to the grid and rounded, and then
+        its share of the noise, which is whole numbers: uint32 ``[trainable + 1]``.
+
+        Guarantee: with those of the other sites that the study counts on, the noise of ``noise_multiplier``
+        (unit = patient, adjacency = add or remove one patient). Assumption: they add theirs, and what leaves
+        is masked, so that nobody sees this by itself.
+
+        Raises:
+            PrivacyError: the study does not distribute its noise.
+        """
+        study, norm = self._study, self._study.privacy.clipping_norm
+        if study.privacy.mode != "distributed" or self._noise is None or norm is None:
+            raise PrivacyError(f"privacy={study.privacy.mode} has no shares of noise")
+        set_parameters(self._network, start)
+        self._seen = self._what_is_trained_on()
+        address = (study.id, round_number, 0)
+        total = torch.cat([part.detach().flatten() for part in self._sum_of_gradients(address)])
+        grid = training_grid(study, self.trainable)
+        deviation = share_deviation(study, self._noise, norm, self.trainable, grid)
+        noise = noise_share(self.trainable, deviation, Stream(self._secret, *address, "noise"))
+        return encode(total.double().numpy(), 1, grid, noise)
+
+    def _sum_of_gradients(self, address: tuple[str, int, int]) -> list[torch.Tensor]:
+        """Of the patients of one step, each clipped."""
+        rate = self._study.privacy.sampling_rate
+        chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
+        return self._gradients.total(self._batches(chosen, address))
+
     def _what_is_trained_on(self) -> Patients:
         """The images, or what the head sees of them."""
         images, at_once = self._patients.images, self._images_at_once_before
@@ -163,10 +201,7 @@ class LocalTraining:
         anchor: list[torch.Tensor],
         address: tuple[str, int, int],
     ) -> None:
-        rate = self._study.privacy.sampling_rate
-        chosen = sample_patients(Stream(self._secret, *address, "sampling"), len(self._patients), rate)
-        totals = self._gradients.total(self._batches(chosen, address))
-        sums = self._with_noise(totals, address)
+        sums = self._with_noise(self._sum_of_gradients(address), address)
         pull = self._study.strategy.proximal or 0.0
         for p, total, start in zip(self._gradients.parameters, sums, anchor, strict=True):
             p.grad = (total / self._expected).to(p.dtype) + pull * (p.detach() - start)

@@ -44,6 +44,20 @@ def add_noise(
     return [piece.view_as(total) for piece, total in zip(pieces, totals, strict=True)]
 
 
+def noise_share(count: int, deviation: float, stream: Stream) -> NDArray[np.int64]:
+    """One site's share of distributed noise, in levels of its grid; see docs/decisions/0010.
+
+    Args:
+        count: of the numbers that it is for.
+        deviation: in levels, from ``federation.sums.share_deviation``.
+        stream: drawn from for this one release.
+
+    Returns:
+        int64 ``[count + 1]``, as ``federation.secure_sum.ring.encode`` takes it; the weight has none.
+    """
+    return np.concatenate([[0], np.rint(stream.normal(count) * deviation).astype(np.int64)])
+
+
 def grid_step(clipping_norm: float) -> float:
     """The grid's step, a power of two, so that multiples of it are exact."""
     return 2.0 ** math.floor(math.log2(clipping_norm)) / _STEPS

@@ -18,12 +18,15 @@ _AT_ONCE = 2**16
 
 
 def encode(
-    vector: NDArray[np.float32], weight: int, grid: Grid, noise: NDArray[np.int64] | None = None
+    vector: NDArray[np.float32 | np.float64],
+    weight: int,
+    grid: Grid,
+    noise: NDArray[np.int64] | None = None,
 ) -> Words:
     """A site's vector on the grid.
 
     Args:
-        vector: float32 ``[m]``.
+        vector: float32 or float64 ``[m]``; under privacy float64, since rounding twice would move it further.
         weight: how much it counts, 0 to ``grid.weight_cap``.
         grid: of the plan.
         noise: int64 ``[m + 1]``, the site's share of noise in levels, slot 0 that of the weight. It is added

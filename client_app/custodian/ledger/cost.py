@@ -7,7 +7,7 @@ from typing import Literal
 
 from client_app.custodian.policy import Against, Lifetime
 from federation.accounting import RdpFilter, Spend
-from federation.promise import evaluation_noise, noise_multiplier
+from federation.promise import evaluation_noise, noise_multiplier, seen
 from federation.study import Study
 
 Part = Literal["train", "test"]
@@ -39,15 +39,21 @@ History = Sequence[Cost]
 
 
 def training_cost(study: Study, steps: int) -> Cost:
-    """What ``steps`` steps of ``study`` cost a patient who learns; each update bears the whole noise."""
-    noise = noise_multiplier(study)
-    return Cost(steps, study.privacy.sampling_rate, noise_everybody=noise, noise_coordinator=noise)
+    """What ``steps`` steps of ``study`` cost a patient who learns."""
+    return cost_of(study, steps, study.privacy.sampling_rate, noise_multiplier(study))
 
 
 def evaluation_cost(study: Study) -> Cost:
     """What the evaluation of ``study`` costs a held-out patient: one histogram, which all of them are in."""
-    noise = evaluation_noise(study)
-    return Cost(1, 1.0, noise_everybody=noise, noise_coordinator=noise)
+    return cost_of(study, 1, 1.0, evaluation_noise(study))
+
+
+def cost_of(study: Study, steps: int, sampling_rate: float, noise: float | None) -> Cost:
+    """What steps of ``study`` with this noise multiplier cost; where noise is distributed, before whom."""
+    if noise is None:
+        return Cost(steps, sampling_rate, noise_everybody=None, noise_coordinator=None)
+    views = seen(study, noise)
+    return Cost(steps, sampling_rate, noise_everybody=views.everybody, noise_coordinator=views.coordinator)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The optimiser of a site, whose state outlives the round and the process."""
+"""The optimiser of a study's steps, whose state outlives the round and the process."""
 
 from collections.abc import Sequence
 

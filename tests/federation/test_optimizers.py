@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from client_app.training.optimizer import make_optimizer, pack_state, unpack_state
+from federation.optimizers import make_optimizer, pack_state, unpack_state
 from federation.errors import DataError
 from federation.study import TrainingSpec
 

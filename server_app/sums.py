@@ -1,0 +1,243 @@
+"""Secure sums over the hospitals of a study: two exchanges a round, three after a dropout.
+
+What the coordinator needs after a restart lies in the run's folder: the hospitals' keys, and which round was
+begun last, since a round that was begun is never begun again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from flwr.app import MessageType
+from flwr.serverapp import Grid
+from pydantic import Field
+
+from federation.errors import ConfigError, DataError, MessageError, QuorumError, SecureSumError
+from federation.files import write_whole
+from federation.messages import KeysReply, KeysRequest, MaskedReply, Request, UnmaskReply, UnmaskRequest
+from federation.schema import Frozen
+from federation.secure_sum.coordinator import Coordinator
+from federation.secure_sum.messages import Advert, Agreement, OpenRequest, RoundRequest, SurvivorsRequest
+from federation.secure_sum.plan import Plan
+from federation.secure_sum.roster import Members, Roster
+from federation.secure_sum.round_sum import RoundSum
+from federation.secure_sum.transcript import Words
+from federation.study import Study
+from server_app.audit_heads import HeadBook
+from server_app.exchange import Answer, ask
+from server_app.membership import Membership
+
+_Kind = TypeVar("_Kind", KeysReply, MaskedReply, UnmaskReply)
+_FILE = "secure-sum.json"
+
+
+@dataclass
+class Summed:
+    """What a round of sums gave.
+
+    Attributes:
+        total: the sum over the survivors, uint32 ``[m + 1]``; None where the round was lost.
+        lost: why, then.
+        replies: what each survivor told beside its vector.
+        absent: why each of the others is not in the sum.
+        refused: those of them that said no before they computed anything.
+    """
+
+    total: Words | None = None
+    lost: str = ""
+    replies: dict[str, MaskedReply] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+
+class _Kept(Frozen):
+    """What lies on the coordinator's disk.
+
+    Attributes:
+        plan: its digest, as hex digits.
+        adverts: the hospitals' keys.
+        begun: the last round that was begun; 0 before the first.
+    """
+
+    plan: str
+    adverts: tuple[Advert, ...] = ()
+    begun: Annotated[int, Field(ge=0)] = 0
+
+
+class SecureSums:
+    """The secure sums of one run.
+
+    Args:
+        grid: Flower's link to the hospitals.
+        study: one with secure sums.
+        membership: who takes part.
+        plan: of the study.
+        members: its participants, from the coordinator's roster.
+        deadline: seconds a hospital has to answer in each exchange.
+        book: of the hospitals' audit heads.
+        folder: the run's.
+
+    Raises:
+        DataError: what lies in the folder cannot be read, or is of another plan.
+        ConfigError: the members are not the plan's.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        study: Study,
+        membership: Membership,
+        *,
+        plan: Plan,
+        members: Members,
+        deadline: float,
+        book: HeadBook,
+        folder: Path,
+    ) -> None:
+        self._grid, self._study, self._membership = grid, study, membership
+        self._deadline, self._book = deadline, book
+        self._path = folder / _FILE
+        self._kept = self._read(plan)
+        self._coordinator = Coordinator(plan, members)
+        for advert in self._kept.adverts:
+            self._coordinator.take(advert)
+
+    @property
+    def begun(self) -> int:
+        """The last round that was begun; 0 before the first."""
+        return self._kept.begun
+
+    def join(self) -> Membership:
+        """Exchange 0, as long as no round has begun: who takes part from now on.
+
+        Raises:
+            QuorumError: fewer hospitals than a sum is over.
+        """
+        known = self._coordinator.adverts
+        missing = [name for name in self._membership.members if name not in known]
+        problems = dict.fromkeys(missing, "gave no key before the first round")
+        if not self._kept.begun:
+            question = KeysRequest(study=self._study, question=self._coordinator.advert_request())
+            for name, answer in self._ask(dict.fromkeys(missing, question), MessageType.QUERY).items():
+                try:
+                    self._coordinator.take(_record(KeysReply, name, answer).advert)
+                    del problems[name]
+                except (MessageError, SecureSumError) as error:
+                    problems[name] = str(error)
+            self._keep(_Kept(plan=self._kept.plan, adverts=tuple(known[name] for name in sorted(known))))
+        members = {name: m for name, m in self._membership.members.items() if name not in problems}
+        self._membership = Membership(members, {**self._membership.absent, **problems})
+        self._membership.require_enough(self._study)
+        return self._membership
+
+    def add_up(
+        self, round_number: int, model: bytes, question: Callable[[RoundRequest], Request], message_type: str
+    ) -> Summed:
+        """One sum.
+
+        Args:
+            round_number: later than every one that was begun.
+            model: SHA-256 of the model in the question, 32 bytes.
+            question: what the hospitals are asked with exchange A.
+            message_type: of Flower.
+        """
+        summed = Summed()
+        # On disk before anybody is asked: hospitals burn the round, whatever becomes of this process.
+        self._keep(self._kept.model_copy(update={"begun": round_number}))
+        try:
+            summing = self._coordinator.begin(round_number, model, self._gone())
+            self._collect(summing, question(summing.request), message_type, summed)
+            self._open(summing, summing.settle(), summed)
+            if not summing.whole:
+                request = summing.open_request()
+                self._open(summing, dict.fromkeys(summing.survivors, request), summed)
+            summed.total = summing.total()
+        except (QuorumError, SecureSumError) as error:
+            summed.lost = str(error)
+        return summed
+
+    def _gone(self) -> frozenset[str]:
+        return frozenset(self._coordinator.adverts) - frozenset(self._membership.members)
+
+    def _collect(self, summing: RoundSum, question: Request, message_type: str, summed: Summed) -> None:
+        """Exchange A."""
+        for name, answer in self._ask(dict.fromkeys(summing.cohort, question), message_type).items():
+            try:
+                reply = _record(MaskedReply, name, answer)
+                summing.add(name, reply.masked)
+                # What is kept of a vector is the sum.
+                summed.replies[name] = reply.model_copy(update={"vector": reply.vector[:0]})
+            except (MessageError, SecureSumError) as error:
+                summed.absent[name] = str(error)
+                if answer.refused:
+                    summed.refused.add(name)
+
+    def _open(
+        self, summing: RoundSum, questions: Mapping[str, SurvivorsRequest | OpenRequest], summed: Summed
+    ) -> None:
+        """Exchange B or C; a hospital that is silent now is in the sum all the same."""
+        requests = {
+            name: UnmaskRequest(study=self._study, question=question) for name, question in questions.items()
+        }
+        for name, answer in self._ask(requests, MessageType.QUERY).items():
+            try:
+                told = _record(UnmaskReply, name, answer).answer
+                if isinstance(told, Agreement):
+                    summing.agree(name, told)
+                else:
+                    summing.open(name, told)
+            except (MessageError, SecureSumError) as error:
+                summed.absent[name] = f"in the sum, but did not help to open it: {error}"
+
+    def _ask(self, questions: Mapping[str, Request], message_type: str) -> dict[str, Answer]:
+        nodes = {name: self._membership.members[name].node for name in questions}
+        by_node = {nodes[name]: question for name, question in questions.items()}
+        answers = ask(self._grid, by_node, message_type, self._deadline, self._book)
+        return {name: answers[node] for name, node in nodes.items()}
+
+    def _read(self, plan: Plan) -> _Kept:
+        digest = plan.digest.hex()
+        if not self._path.exists():
+            return _Kept(plan=digest)
+        try:
+            kept = _Kept.model_validate_json(self._path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self._path} cannot be read ({error}); begin the study anew") from error
+        if kept.plan != digest:
+            raise DataError(
+                f"{self._path} is of the plan {kept.plan[:12]}, and the study with the roster as it is now "
+                f"makes {digest[:12]}; give the roster that the run was begun with"
+            )
+        return kept
+
+    def _keep(self, kept: _Kept) -> None:
+        write_whole(self._path, kept.model_dump_json(indent=2).encode())
+        self._kept = kept
+
+
+def read_roster(path: Path) -> Roster:
+    """The federation's members, from ``wardround-coordinator roster``.
+
+    Raises:
+        ConfigError: there is none, or it cannot be read.
+    """
+    try:
+        return Roster.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"roster={path} cannot be read ({error}); make one by wardround-coordinator roster, or choose "
+            "aggregation=plain"
+        ) from error
+
+
+def _record(kind: type[_Kind], site: str, answer: Answer) -> _Kind:
+    """What ``site`` answered, if it is a ``kind`` in its own name."""
+    record = answer.record
+    if record is None:
+        raise MessageError(answer.problem)
+    if not isinstance(record, kind):
+        raise MessageError(f"invalid reply: a {type(record).__name__} is no {kind.__name__}")
+    if record.site != site:
+        raise MessageError(f"invalid reply: it says that it is {record.site}")
+    return record
