@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from federation.against import Against
+from federation.study import Aggregation, PrivacyMode
 from federation.unit import ADJACENCY, UNIT, Adjacency, Unit
 
 
@@ -45,10 +47,30 @@ class Measurement(Entry):
     stratum: Stratum | None = None
 
 
-class PrivacyStatement(Entry):
-    """What was promised to each patient, and by which means."""
+class Guarantee(Entry):
+    """What the whole study costs a patient before whoever is looking; see ``federation.against``.
 
-    mode: Literal["none", "local"]
+    Attributes:
+        epsilon: at the study's δ; None where nothing bounds it.
+        assumption: what it rests on, in a sentence.
+    """
+
+    against: Against
+    epsilon: float | None
+    assumption: str
+
+
+class PrivacyStatement(Entry):
+    """What was promised to each patient, and by which means.
+
+    Attributes:
+        aggregation: whether the coordinator sees each hospital's update (``plain``) or sums only.
+        guarantees: one for each who may be looking, the headline first.
+    """
+
+    mode: PrivacyMode
+    aggregation: Aggregation = "plain"
+    guarantees: tuple[Guarantee, ...] = ()
     epsilon: float | None
     delta: float | None
     noise_multiplier: float | None

@@ -1,8 +1,9 @@
 """What a study promises each patient, as a statement for the record."""
 
+from federation.against import guarantees
 from federation.promise import noise_multiplier
 from federation.study import Study
-from server_app.record import PrivacyStatement
+from server_app.record import Guarantee, PrivacyStatement
 
 
 def privacy_statement(study: Study, seed: int | None) -> PrivacyStatement:
@@ -10,6 +11,8 @@ def privacy_statement(study: Study, seed: int | None) -> PrivacyStatement:
     privacy = study.privacy
     return PrivacyStatement(
         mode=privacy.mode,
+        aggregation=study.aggregation,
+        guarantees=tuple(Guarantee(**vars(each)) for each in guarantees(study)),
         epsilon=privacy.epsilon,
         delta=privacy.delta,
         noise_multiplier=noise_multiplier(study),
