@@ -1,7 +1,7 @@
 """What travels between coordinator and hospitals: typed records, and nothing that is not one.
 
-A record is JSON beside at most one flat array: the parameters of a model, float32, or a masked vector, uint32.
-In a Flower message it is a ``RecordDict`` with the configuration record ``record`` (keys ``kind`` and
+A record is JSON beside at most one flat array: the parameters of a model, float32, or a masked vector,
+uint32. In a Flower message it is a ``RecordDict`` with the configuration record ``record`` (keys ``kind`` and
 ``json``) and, where there is an array, the array record ``arrays`` with that one, by its name.
 """
 

@@ -6,6 +6,7 @@ the width of a bin; its interval is what the known noise and chance make of coun
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +44,13 @@ def evaluate(
 
     Fewer than the study's quorum give no figure: a sum over few hospitals tells of each of them.
     """
-    told = (
-        _one_by_one(grid, study, membership, parameters, deadline, book)
-        if sums is None
-        else _together(study, parameters, sums)
-    )
-    return held_out(study, told)
+    if sums is not None:
+        return held_out(study, _together(study, parameters, sums))
+    members = membership.members
+    request = EvaluateRequest(study=study, parameters=parameters)
+    questions = {member.node: request for member in members.values()}
+    answers = ask(grid, questions, MessageType.EVALUATE, deadline, book)
+    return held_out(study, _one_by_one({name: answers[member.node] for name, member in members.items()}))
 
 
 @dataclass(frozen=True)
@@ -66,27 +68,14 @@ class Told:
     counts: Counts | None
 
 
-def _one_by_one(
-    grid: Grid,
-    study: Study,
-    membership: Membership,
-    parameters: Parameters,
-    deadline: float,
-    book: HeadBook,
-) -> Told:
-    members = membership.members
-    request = EvaluateRequest(study=study, parameters=parameters)
-    answers = ask(
-        grid, {member.node: request for member in members.values()}, MessageType.EVALUATE, deadline, book
-    )
+def _one_by_one(answers: Mapping[str, Answer]) -> Told:
     replies: dict[str, EvaluateReply] = {}
     absent: list[Absence] = []
-    for name, member in members.items():
-        reply = answers[member.node].record
-        if isinstance(reply, EvaluateReply) and reply.site == name:
-            replies[name] = reply
+    for name, answer in answers.items():
+        if isinstance(answer.record, EvaluateReply) and answer.record.site == name:
+            replies[name] = answer.record
         else:
-            absent.append(Absence(site=name, reason=_problem(answers[member.node])))
+            absent.append(Absence(site=name, reason=_problem(answer)))
     counts = [[reply.healthy, reply.diseased] for reply in replies.values()]
     return Told(tuple(replies), tuple(absent), np.sum(counts, axis=0) if counts else None)
 

@@ -1,7 +1,8 @@
 """Custodians inside the relay's own process, for simulation only.
 
 Each simulated hospital has a folder ``sites/<name>`` in the run's folder, and one custodian that stays warm
-between messages. Where the study has secure sums, the roster lies in the run's folder, and all have pinned it.
+between messages. Where the study has secure sums, their roster lies in the run's folder, and each has pinned
+it.
 """
 
 from functools import lru_cache

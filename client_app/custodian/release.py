@@ -32,7 +32,7 @@ from federation.messages import (
     UnmaskRequest,
 )
 from federation.schema import validated
-from federation.secure_sum.messages import Advert, Agreement, Commitment, OpenedShares
+from federation.secure_sum.messages import Advert, Agreement, Commitment, OpenedShares, RoundRequest
 from federation.secure_sum.transcript import digest_of_vector
 
 REASON_STAYS = "the site's log says why"
@@ -89,39 +89,52 @@ def require_releasable(reply: object, request: Request, terms: Terms) -> Reply:
     Raises:
         ReleaseError: it may not; the message never repeats what it would have said.
     """
+    if not isinstance(reply, _MAY_LEAVE):
+        raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
+    _require_plain(reply)
     match reply:
         case RefusalReply():
-            _require_plain(reply)
             _require_terse(reply)
-        case DescribeReply() if isinstance(request, DescribeRequest):
-            _require_plain(reply)
-            if (reply.description, reply.declared_patients) != (terms.description, terms.declared_patients):
-                raise ReleaseError("a description or a cohort size that the site has not declared")
-        case TrainReply() if isinstance(request, TrainRequest):
-            _require_plain(reply)
-            if (reply.round, reply.steps) != (request.round, terms.steps):
-                raise ReleaseError("an update of another round, or with other steps than the ledger has")
-            _require_update(reply.parameters, terms.trainable)
-        case EvaluateReply() if isinstance(request, EvaluateRequest):
-            _require_plain(reply)
-            _require_charged(reply.healthy + reply.diseased, terms)
-        case MaskedReply() if isinstance(request, TrainRequest | EvaluateRequest):
-            _require_plain(reply)
-            asked = None if request.sum is None else request.sum.round
-            if (reply.round, reply.steps) != (asked, terms.steps):
-                raise ReleaseError("a vector of another round, or with other steps than the ledger has")
-            _require_masked(reply, terms)
-        case KeysReply() if isinstance(request, KeysRequest):
-            _require_plain(reply)
-            _require_said(reply.advert, terms)
-        case UnmaskReply() if isinstance(request, UnmaskRequest):
-            _require_plain(reply)
-            _require_said(reply.answer, terms)
+        case KeysReply() | MaskedReply() | UnmaskReply():
+            _require_for_sum(reply, request, terms)
         case _:
-            raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
+            _require_by_itself(reply, request, terms)
     if reply.site != terms.site:
         raise ReleaseError("a reply in the name of another site")
     return reply
+
+
+def _require_by_itself(
+    reply: DescribeReply | TrainReply | EvaluateReply, request: Request, terms: Terms
+) -> None:
+    match reply, request:
+        case DescribeReply(), DescribeRequest():
+            if (reply.description, reply.declared_patients) != (terms.description, terms.declared_patients):
+                raise ReleaseError("a description or a cohort size that the site has not declared")
+        case TrainReply(), TrainRequest(sum=None):
+            if (reply.round, reply.steps) != (request.round, terms.steps):
+                raise ReleaseError("an update of another round, or with other steps than the ledger has")
+            _require_update(reply.parameters, terms.trainable)
+        case EvaluateReply(), EvaluateRequest(sum=None):
+            _require_charged(reply.healthy + reply.diseased, terms)
+        case _:
+            raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
+
+
+def _require_for_sum(reply: KeysReply | MaskedReply | UnmaskReply, request: Request, terms: Terms) -> None:
+    match reply, request:
+        case KeysReply(), KeysRequest():
+            _require_said(reply.advert, terms)
+        case MaskedReply(), TrainRequest(sum=RoundRequest() as asked) | EvaluateRequest(
+            sum=RoundRequest() as asked
+        ):
+            if (reply.round, reply.steps) != (asked.round, terms.steps):
+                raise ReleaseError("a vector of another round, or with other steps than the ledger has")
+            _require_masked(reply, terms)
+        case UnmaskReply(), UnmaskRequest():
+            _require_said(reply.answer, terms)
+        case _:
+            raise ReleaseError(f"a {type(reply).__name__} is no answer to a {type(request).__name__}")
 
 
 def as_rule(name: str) -> str:
@@ -150,7 +163,7 @@ def _require_update(parameters: object, trainable: int) -> None:
 
 
 def _require_masked(reply: MaskedReply, terms: Terms) -> None:
-    """No bit of a masked vector tells whether it is masked; what it was committed to went through the mask."""
+    """Whether it is masked no bit of it tells; what the site has committed to went through the mask."""
     _require_said(reply.commitment, terms)
     vector = reply.vector
     if type(vector) is not np.ndarray or vector.dtype != np.uint32 or vector.shape != (terms.numbers,):

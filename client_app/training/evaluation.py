@@ -91,9 +91,12 @@ def noised_histogram(
 def histogram_share(
     study: Study, network: nn.Module, parameters: Parameters, examples: Examples, secret: bytes
 ) -> Words:
-    """The same for a secure sum, uint32 ``[2 * BINS + 1]``: with a share of the noise where it is distributed.
+    """The same for a secure sum, with a share of the noise where that is distributed.
 
-    Guarantee and assumptions of that: as for ``LocalTraining.share``, with sensitivity 1.
+    Guarantee and assumptions of a share: as for ``LocalTraining.share``, with sensitivity 1.
+
+    Returns:
+        uint32 ``[2 * BINS + 1]``.
     """
     grid, noise = evaluation_grid(study), evaluation_noise(study)
     if study.privacy.mode != "distributed" or noise is None:

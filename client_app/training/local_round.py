@@ -8,8 +8,9 @@ Where noise is distributed a round is one step, of which a site gives its patien
 share of the noise into a secure sum (docs/decisions/0010).
 
 Guarantee: the steps of a whole study together satisfy (ε, δ) for unit = patient, adjacency = add or remove
-one patient, as ``federation.accounting`` composes (noise multiplier, sampling rate, steps); for a share,
-what stands before whom is ``federation.promise.seen``. Assumption: no two releases share a (round, step) of one study under one secret; the custodian burns round numbers for that.
+one patient, as ``federation.accounting`` composes (noise multiplier, sampling rate, steps); of shares,
+``federation.promise.seen`` says what stands before whom. Assumption: no two releases share a (round, step) of
+one study under one secret; the custodian burns round numbers for that.
 """
 
 import logging
