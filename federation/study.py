@@ -335,6 +335,11 @@ class Study(Frozen):
                 f"privacy.mode=distributed with aggregation={self.aggregation} and "
                 f"training.steps={self.training.steps}: its noise is in secure sums, of one step each"
             )
+        if self.privacy.mode == "distributed" and self.parties is not None and not self.parties.colluding:
+            raise ValueError(
+                "privacy.mode=distributed with secure_sum.colluding=0: every site knows its own share of the "
+                "noise, so at least one has to be reckoned with"
+            )
 
     @property
     def parties(self) -> Parties | None:

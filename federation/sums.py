@@ -5,6 +5,7 @@ is rounded up to a power of two first.
 """
 
 import math
+from dataclasses import replace
 
 from federation.errors import ConfigError, PrivacyError
 from federation.messages import BINS
@@ -17,6 +18,8 @@ from federation.study import SecureSumSpec, Study
 
 # Of updates, in parameters; of patients' gradients, in clipping norms; of histograms, in patients a bin.
 _UPDATE, _GRADIENTS, _COUNT = 16.0, 1000.0, 2.0**14
+# Levels in what one patient can move; with more of them, noise drawn in floating point would have gaps.
+_FINEST = 2**20
 
 
 def plan_of(study: Study, members: Members, trainable: int) -> Plan:
@@ -91,11 +94,12 @@ def _with_noise(study: Study, bound: float, sensitivity: float, numbers: int, no
     # What rounding adds is at most as much again, which _require_share makes sure of.
     together = 2 * seen(study, noise).everybody * sensitivity * math.sqrt(parties.sites)
     grid = Grid.finest(parties.sites, bound, 1, noise=2.0 ** math.ceil(math.log2(together)))
+    grid = replace(grid, levels=min(grid.levels, int(_FINEST * bound / sensitivity)))
     share = share_deviation(study, noise, sensitivity, numbers, grid)
     if share < LEAST_SHARE or math.sqrt(numbers) > sensitivity / grid.unit:
         raise PrivacyError(
             f"a site's share of noise is {share:.0f} levels of a grid up to ±{bound:g}, and should be "
-            f"{LEAST_SHARE} or more; lower secure_sum.clip_bound"
+            f"{LEAST_SHARE:g} or more; lower secure_sum.clip_bound"
         )
     return grid
 

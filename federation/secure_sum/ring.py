@@ -30,7 +30,7 @@ def encode(
         weight: how much it counts, 0 to ``grid.weight_cap``.
         grid: of the plan.
         noise: int64 ``[m + 1]``, the site's share of noise in levels, slot 0 that of the weight. It is added
-            to the integers, since rounding a noisy number at each site is no post-processing of the sum.
+            to the integers: docs/decisions/0010.
 
     Returns:
         uint32 ``[m + 1]``, newly made.

@@ -14,9 +14,11 @@ from federation.messages import (
     DescribeReply,
     DescribeRequest,
     EvaluateRequest,
+    KeysRequest,
     RefusalReply,
     TrainReply,
     TrainRequest,
+    UnmaskRequest,
     fields_of,
 )
 
@@ -89,7 +91,13 @@ def test_the_helpers_of_this_test_make_a_good_body():
 
 
 def test_every_request_is_an_operation_and_nothing_else_is():
-    expected = {"describe": DescribeRequest, "train": TrainRequest, "evaluate": EvaluateRequest}
+    expected = {
+        "describe": DescribeRequest,
+        "keys": KeysRequest,
+        "train": TrainRequest,
+        "unmask": UnmaskRequest,
+        "evaluate": EvaluateRequest,
+    }
     assert expected == OPERATIONS
 
 

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from federation.config import compose_run
+from federation.errors import ConfigError
 from federation.study import Study
 
 # A study in which every optional part is there, so that every leaf of it can change.
@@ -20,6 +21,14 @@ FULL = {
         "adaptivity": 0.01,
     },
     "training": {"steps": 3, "learning_rate": 0.1, "momentum": 0.5, "class_weights": [1.0, 2.0]},
+    "aggregation": "secure",
+    "secure_sum": {
+        "colluding": 0,
+        "dropouts": 0,
+        "lost_rounds": 2,
+        "clip_bound": 8.0,
+        "weight_cap": 500,
+    },
 }
 # Leaves that may not be any value: what else they can be.
 OTHER = {
@@ -148,8 +157,51 @@ def test_the_id_is_64_hex_digits():
         {"participants": ["alder/../birch"], "quorum": 1},
         {"quorum": 5},
         {"extra": 1},
+        {"aggregation": "plain"},
+        {"secure_sum": None},
+        {"secure_sum": FULL["secure_sum"] | {"colluding": -1}},
+        {"secure_sum": FULL["secure_sum"] | {"lost_rounds": -1}},
+        {"secure_sum": FULL["secure_sum"] | {"clip_bound": 0.0}},
+        {"secure_sum": FULL["secure_sum"] | {"weight_cap": 0}},
     ],
 )
 def test_a_study_that_contradicts_itself_is_refused(change):
     with pytest.raises(ValidationError):
         Study.model_validate(values() | change)
+
+
+class TestSums:
+    """What a study says of its secure sums has to go together."""
+
+    def test_no_sum_over_its_participants_would_hide_anybody(self):
+        for spec in ({"colluding": 3}, {"dropouts": 2}):
+            with pytest.raises(ConfigError, match=next(iter(spec))):
+                Study.model_validate(values() | {"secure_sum": FULL["secure_sum"] | spec})
+
+    def test_three_take_nobody_away(self):
+        three = {"participants": ["alder", "birch", "cedar"]}
+        assert Study.model_validate(values() | three).fewest_hospitals == 3
+        with pytest.raises(ConfigError, match="dropouts=1: 3 of 3 sites have to remain"):
+            Study.model_validate(values() | three | {"secure_sum": FULL["secure_sum"] | {"dropouts": 1}})
+
+    def test_the_fewest_hospitals_are_those_that_the_sites_insist_on(self):
+        assert compose_run(["quorum=1"]).study.fewest_hospitals == 1
+        study = compose_run(["federation=simulation_10", "aggregation=secure", "quorum=1"]).study
+        assert study.fewest_hospitals == 9
+
+    def test_distributed_noise_needs_sums_of_single_steps_and_somebody_who_knows_its_share(self):
+        with pytest.raises(ConfigError, match="aggregation=plain"):
+            compose_run(["privacy=distributed", "aggregation=plain"])
+        several = compose_run(["privacy=distributed"]).study.model_dump(mode="json")
+        several["training"]["steps"] = 2
+        with pytest.raises(ValidationError, match="steps=2"):
+            Study.model_validate(several)
+        with pytest.raises(ConfigError, match="colluding=0"):
+            compose_run(["privacy=distributed", "secure_sum.colluding=0"])
+
+    def test_the_steps_of_its_rounds_become_rounds_of_one(self):
+        local, shared = (
+            compose_run(["study=chest_xray", f"privacy={mode}"]).study for mode in ("local_3", "distributed")
+        )
+        assert (shared.rounds, shared.training.steps) == (local.total_steps, 1)
+        assert shared.training.momentum == local.training.momentum

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from federation.config import compose_run
-from federation.messages import BINS, EvaluateReply, RefusalReply
+from federation.messages import BINS, RefusalReply
 from federation.promise import evaluation_noise
-from server_app.evaluation import curve, evaluate, held_out
+from server_app.evaluation import Told, curve, evaluate, held_out
 from server_app.membership import Member, Membership
 from tests.server_app.conftest import NOISE, SITES, Hospital
 
@@ -37,12 +37,9 @@ def told(on_grid, study, book):
     return ask
 
 
-def reply(site, healthy, diseased):
-    return EvaluateReply(site=site, healthy=tuple(healthy), diseased=tuple(diseased))
-
-
-def replies_of(healthy, diseased, sites=SITES):
-    return {site: reply(site, healthy, diseased) for site in sites}
+def told_by(healthy, diseased, sites=SITES):
+    """What these hospitals told together."""
+    return Told(tuple(sites), (), np.array([healthy, diseased], dtype=np.float64))
 
 
 class TestEvaluate:
@@ -99,11 +96,11 @@ class TestFigures:
             for high in range(BINS)
             for low in range(high + 1)
         )
-        found = held_out(study, replies_of(healthy, diseased), [])
+        found = held_out(study, told_by(healthy, diseased))
         assert found.auc == pytest.approx(wins / (healthy.sum() * diseased.sum()))
 
     def test_the_noise_of_several_hospitals_adds_up_in_variance(self, study):
-        found = held_out(study, replies_of([50] * BINS, [50] * BINS), [])
+        found = held_out(study, told_by([50] * BINS, [50] * BINS))
         assert found.noise == pytest.approx(2 * evaluation_noise(study))
 
     def test_the_interval_holds_the_truth_about_as_often_as_it_says(self, study):
@@ -115,8 +112,7 @@ class TestFigures:
         truth, noise, held = np.trapezoid(found, false_alarms), evaluation_noise(study), 0
         for _ in range(200):
             counts = draw.poisson([healthy, diseased]) + draw.normal(0, 2 * noise, (2, BINS))
-            each = {site: reply(site, *(counts / 4)) for site in SITES}
-            low, high = held_out(study, each, []).auc_interval
+            low, high = held_out(study, told_by(*counts)).auc_interval
             held += low <= truth <= high
         assert held / 200 > 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
 
@@ -126,6 +122,6 @@ class TestFigures:
         assert np.trapezoid(found, false_alarms) == 1
 
     def test_what_noise_could_have_made_gives_no_figure(self, study):
-        found = held_out(study, replies_of([0.1] * BINS, [50] * BINS), [])
+        found = held_out(study, told_by([0.1] * BINS, [50] * BINS))
         assert found.healthy
         assert (found.auc, found.auc_interval) == (None, None)

@@ -96,7 +96,7 @@ def test_the_next_model_is_the_mean_of_the_sites_models_weighted_by_their_patien
     expected[layout.mask] += (1 * 100 + 2 * 200 + 3 * 300 + 4 * 400) / 1000
     np.testing.assert_allclose(result.parameters, expected, rtol=1e-6)
     assert result.parameters.dtype == np.float32
-    assert tuple(result.replies) == SITES
+    assert tuple(result.steps) == SITES
     assert result.absent == {}
 
 
@@ -109,7 +109,7 @@ def test_what_the_study_does_not_train_stays_as_it_is_bit_by_bit(play, four, sta
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
 def test_a_site_that_is_at_fault_is_left_out_by_name_and_changes_nothing(play, four, fault, reason):
     result = play(*four(birch={"train": fault}), deadline=0.5 if fault is FAULTS["late"][0] else 20)
-    assert tuple(result.replies) == ("alder", "cedar", "dogwood")
+    assert tuple(result.steps) == ("alder", "cedar", "dogwood")
     assert list(result.absent) == ["birch"]
     assert result.absent["birch"].startswith(reason)
     assert "Miller" not in result.absent["birch"]

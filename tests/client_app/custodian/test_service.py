@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import client_app
 from client_app.custodian import protocol, server, service, web
-from client_app.wire import from_bytes, to_bytes
+from client_app.wire import OPERATIONS, from_bytes, to_bytes
 from federation.errors import MessageError, RefusedError
 from federation.messages import (
     DescribeReply,
@@ -159,7 +159,8 @@ class TestAnswers:
     def test_there_is_one_path_an_operation_and_no_other(self):
         app = service.relay_app(reply_to)
         routes = {(route.path, *sorted(route.methods)) for route in app.routes}
-        assert routes == {(f"/v1/{operation}", "POST") for operation in ("describe", "train", "evaluate")}
+        assert routes == {(f"/v1/{operation}", "POST") for operation in OPERATIONS}
+        assert set(OPERATIONS) == {"describe", "keys", "train", "unmask", "evaluate"}
 
 
 STRANGE = {
