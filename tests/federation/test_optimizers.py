@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from federation.optimizers import make_optimizer, pack_state, unpack_state
 from federation.errors import DataError
+from federation.optimizers import make_optimizer, pack_state, unpack_state
 from federation.study import TrainingSpec
 
 SGD = TrainingSpec(steps=1, learning_rate=0.1, optimizer="sgd", momentum=0.9)
