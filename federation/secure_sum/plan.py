@@ -137,6 +137,6 @@ class Plan:
         """
         if roster.hash != self.roster or len(roster.keys) != self.sites:
             raise ConfigError(
-                f"roster {roster.fingerprint} with {len(roster.keys)} sites is not that of the plan, "
-                f"{self.roster[:32]} with {self.sites}; take the one that the study names"
+                f"roster {roster.hash[:12]} with {len(roster.keys)} sites is not that of the plan, "
+                f"{self.roster[:12]} with {self.sites}; take the one that the study names"
             )

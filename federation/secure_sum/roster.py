@@ -1,5 +1,6 @@
 """Who the members are: each site's name and key, signed by the coordinator and pinned at every site."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Self
@@ -10,10 +11,28 @@ from pydantic import Field, field_validator
 from federation.audit_log import Digest, Signature
 from federation.errors import SecureSumError
 from federation.schema import Frozen
+from federation.secure_sum.fingerprint import words_of
 from federation.secure_sum.parties import LEAST_SITES, MOST_SITES
 from federation.secure_sum.signing import is_signed, sign
 from federation.secure_sum.transcript import digest
 from federation.study import Name
+
+
+class SiteKey(Frozen):
+    """What others must know of a site, made by itself.
+
+    Attributes:
+        site: its name.
+        key: its Ed25519 public key, raw, as hex digits.
+    """
+
+    site: Name
+    key: Digest
+
+    @property
+    def words(self) -> str:
+        """The key as words, for people; see ``key_words``."""
+        return key_words(self.key)
 
 
 class Members(Frozen):
@@ -44,8 +63,8 @@ class Members(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """The first half of the hash in groups, for people."""
-        return " ".join(self.hash[start : start + 4] for start in range(0, 32, 4))
+        """The hash as words, for people."""
+        return words_of(self.hash)
 
     def key_of(self, site: str) -> bytes:
         """The public key of ``site``.
@@ -54,7 +73,7 @@ class Members(Frozen):
             SecureSumError: it is no member.
         """
         if site not in self.keys:
-            raise SecureSumError("member", site, f"is not in the roster {self.fingerprint}; leave it out")
+            raise SecureSumError("member", site, f"is not in the roster {self.hash[:12]}; leave it out")
         return bytes.fromhex(self.keys[site])
 
 
@@ -63,22 +82,25 @@ class Roster(Members):
 
     Attributes:
         version: rises by every change.
-        signature: of the coordinator, over version and keys.
+        coordinator: the Ed25519 public key of who signed it, raw, as hex digits.
+        signature: of the coordinator, over all of it.
     """
 
     version: Annotated[int, Field(ge=1)]
+    coordinator: Digest
     signature: Signature
 
     @classmethod
     def signed(cls, coordinator: Ed25519PrivateKey, version: int, keys: Mapping[str, str]) -> Self:
         """A roster by the ``coordinator``."""
-        signature = sign(coordinator, "roster", *_fields(version, keys))
-        return cls(version=version, keys=dict(keys), signature=signature.hex())
+        public = coordinator.public_key().public_bytes_raw().hex()
+        signature = sign(coordinator, "roster", *_fields(version, public, keys))
+        return cls(version=version, coordinator=public, keys=dict(keys), signature=signature.hex())
 
     @cached_property
     def hash(self) -> str:
-        """See ``Members``; of another version it is another."""
-        return digest("roster", *_fields(self.version, self.keys)).hex()
+        """See ``Members``; of another version or coordinator it is another."""
+        return digest("roster", *_fields(self.version, self.coordinator, self.keys)).hex()
 
     def only(self, sites: Collection[str]) -> Members:
         """Those of a study. Who else joins or leaves the federation changes nothing of their hash.
@@ -88,32 +110,54 @@ class Roster(Members):
         """
         return Members(keys={site: self.key_of(site).hex() for site in sites})
 
-    def require_after(self, pinned: "Roster", coordinator: bytes) -> None:
-        """Hold a roster that was received against the one that a site has pinned.
-
-        Args:
-            pinned: the site's.
-            coordinator: the public key of the coordinator that the site was set up with.
+    def require_genuine(self) -> None:
+        """Refuse a roster that the coordinator it names has not signed; who that is, people must know.
 
         Raises:
-            SecureSumError: the coordinator has not signed it, or it is older, or another of the same version.
+            SecureSumError: it does not bear the signature.
         """
-        if not is_signed(
-            coordinator, bytes.fromhex(self.signature), "roster", *_fields(self.version, self.keys)
-        ):
+        key, signature = bytes.fromhex(self.coordinator), bytes.fromhex(self.signature)
+        if not is_signed(key, signature, "roster", *_fields(self.version, self.coordinator, self.keys)):
             raise SecureSumError(
                 "roster-signature",
                 "",
-                f"roster {self.fingerprint} does not bear the coordinator's signature; do not use it",
+                f"{self._called} does not bear its coordinator's signature; ask for it anew",
+            )
+
+    def require_after(self, pinned: "Roster") -> None:
+        """Hold a roster that was received against the one that a site has pinned.
+
+        Raises:
+            SecureSumError: the coordinator that signed the pinned one has not signed it, or it is older, or
+                another of the same version.
+        """
+        self.require_genuine()
+        if self.coordinator != pinned.coordinator:
+            raise SecureSumError(
+                "roster-coordinator",
+                "",
+                f"{self._called} is signed by the key {self.coordinator[:12]}, and the pinned one by "
+                f"{pinned.coordinator[:12]}; take none but that coordinator's",
             )
         if self.hash != pinned.hash and self.version <= pinned.version:
             raise SecureSumError(
                 "roster-version",
                 "",
-                f"roster {self.fingerprint} of version {self.version} would replace {pinned.fingerprint} of "
-                f"version {pinned.version}; only a later one may",
+                f"{self._called} would replace version {pinned.version} ({pinned.hash[:12]}); only a later "
+                "one may, so ask the coordinator for the newest",
             )
 
+    @property
+    def _called(self) -> str:
+        return f"roster version {self.version} ({self.hash[:12]})"
 
-def _fields(version: int, keys: Mapping[str, str]) -> tuple[int, list[tuple[str, str]]]:
-    return version, sorted(keys.items())
+
+def key_words(key: str) -> str:
+    """A public ``key`` (hex digits) as words, of its SHA-256."""
+    return words_of(hashlib.sha256(bytes.fromhex(key)).hexdigest())
+
+
+def _fields(
+    version: int, coordinator: str, keys: Mapping[str, str]
+) -> tuple[int, str, list[tuple[str, str]]]:
+    return version, coordinator, sorted(keys.items())

@@ -591,13 +591,13 @@ class TestOldRoster:
     class Undated(Roster):
         """Has no version to be earlier by."""
 
-        def require_after(self, pinned, coordinator):
-            super().require_after(pinned.model_copy(update={"version": 0}), coordinator)
+        def require_after(self, pinned):
+            super().require_after(pinned.model_copy(update={"version": 0}))
 
     @classmethod
     def attack(cls, roster):
         """Whether a thief takes part in beech's name."""
-        roster.require_after(cls.PINNED, CHIEF.public_key().public_bytes_raw())
+        roster.require_after(cls.PINNED)
         plan = plan_for(roster)
         site = SecureSite(plan, roster, "alder", identity("alder"))
         told = site.advertise(New(), AdvertRequest(plan=plan.digest.hex()))
