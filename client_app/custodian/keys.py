@@ -7,10 +7,6 @@
 
 import hashlib
 import hmac
-import os
-import stat
-import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from client_app.training.stream import SECRET_BYTES
-from federation.errors import DataError
-from federation.files import make_folder, sync_folder
+from federation.files import make_folder
+from federation.key_files import KEY_BYTES, kept_key, read_key
 
 KEY_FILES = ("noise", "pseudonyms", "identity")
 
@@ -44,7 +39,7 @@ class SiteKeys:
         """Keys that all follow from one secret, for sites that last no longer than a simulation."""
 
         def derived(name: str) -> bytes:
-            return HKDF(SHA256(), SECRET_BYTES, salt=None, info=f"wardround {name}".encode()).derive(secret)
+            return HKDF(SHA256(), KEY_BYTES, salt=None, info=f"wardround {name}".encode()).derive(secret)
 
         identity = Ed25519PrivateKey.from_private_bytes(derived("identity"))
         return cls(noise=secret, pseudonyms=derived("pseudonyms"), identity=identity)
@@ -62,7 +57,7 @@ class SiteKeys:
             DataError: a file is there and is no key, or others may read it.
         """
         make_folder(site_folder / "keys", mode=0o700)
-        noise, pseudonyms, identity = (_kept(key_file(site_folder, name)) for name in KEY_FILES)
+        noise, pseudonyms, identity = (kept_key(key_file(site_folder, name)) for name in KEY_FILES)
         return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
 
     @classmethod
@@ -72,7 +67,7 @@ class SiteKeys:
         Raises:
             DataError: a file is missing or is no key, or others may read it.
         """
-        noise, pseudonyms, identity = (_read(key_file(site_folder, name)) for name in KEY_FILES)
+        noise, pseudonyms, identity = (read_key(key_file(site_folder, name)) for name in KEY_FILES)
         return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
 
     @property
@@ -93,37 +88,3 @@ class SiteKeys:
 def key_file(site_folder: Path, name: str) -> Path:
     """Where the key of that name lies."""
     return site_folder / "keys" / name
-
-
-def _kept(path: Path) -> bytes:
-    if not path.exists():
-        _draw(path)
-    return _read(path)
-
-
-def _draw(path: Path) -> None:
-    """Make a key that lies there whole or not at all; of two processes at once, one has drawn it for both."""
-    scrap = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with os.fdopen(os.open(scrap, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(os.urandom(SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(scrap, path)  # a rename would replace what another process reads just now
-    finally:
-        scrap.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        secret = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
-    if len(secret) != SECRET_BYTES:
-        raise DataError(f"{path} holds {len(secret)} bytes, not {SECRET_BYTES}; restore it")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise DataError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
-    return secret

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from client_app.custodian.keys import SiteKeys, _draw
+from client_app.custodian.keys import SiteKeys
 from federation.errors import DataError
 
 FILES = ("noise", "pseudonyms", "identity")
@@ -28,17 +28,6 @@ def test_keys_are_for_their_owner_alone(tmp_path):
     finally:
         os.umask(before)
     assert {stat.S_IMODE((tmp_path / "keys" / name).stat().st_mode) for name in FILES} == {0o600}
-
-
-def test_a_process_that_dies_while_it_draws_leaves_no_half_of_a_key(tmp_path, monkeypatch):
-    def die(descriptor):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", die)
-        with pytest.raises(KeyboardInterrupt):
-            _draw(tmp_path / "noise")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_two_who_draw_at_once_both_have_the_same_keys(tmp_path, monkeypatch):

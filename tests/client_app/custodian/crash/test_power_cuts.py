@@ -95,7 +95,7 @@ WEAKENED = {
         "client_app.custodian.ledger.ledger.Consent",
         WithdrawsLater,
     ),
-    "a key is written where it will lie": (OPENS, "client_app.custodian.keys._draw", draw_in_place),
+    "a key is written where it will lie": (OPENS, "federation.key_files._draw", draw_in_place),
     "folders are not forced to the disk": (OPENS, "federation.files.sync_folder", leave_folder),
 }
 

@@ -1,0 +1,56 @@
+"""Files that hold one secret key of 32 bytes, drawn once, and for nobody but their owner to read."""
+
+import os
+import stat
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from federation.errors import DataError
+from federation.files import sync_folder
+
+KEY_BYTES = 32
+
+
+def kept_key(path: Path) -> bytes:
+    """The key at ``path``; drawn the first time, mode 0600, and never replaced.
+
+    Raises:
+        DataError: as ``read_key``.
+    """
+    if not path.exists():
+        _draw(path)
+    return read_key(path)
+
+
+def read_key(path: Path) -> bytes:
+    """The key that lies at ``path``; none is made.
+
+    Raises:
+        DataError: it is missing or is no key, or others may read it.
+    """
+    try:
+        secret = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
+    if len(secret) != KEY_BYTES:
+        raise DataError(f"{path} holds {len(secret)} bytes, not {KEY_BYTES}; restore it")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise DataError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
+    return secret
+
+
+def _draw(path: Path) -> None:
+    """Make a key that lies there whole or not at all; of two processes at once, one has drawn it for both."""
+    scrap = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with os.fdopen(os.open(scrap, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(scrap, path)  # a rename would replace what another process reads just now
+    finally:
+        scrap.unlink(missing_ok=True)
+    sync_folder(path.parent)
