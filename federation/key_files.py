@@ -6,20 +6,27 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from federation.errors import DataError
-from federation.files import sync_folder
+from federation.errors import DataError, StorageError
+from federation.files import make_folder, sync_folder
 
 KEY_BYTES = 32
 
 
 def kept_key(path: Path) -> bytes:
-    """The key at ``path``; drawn the first time, mode 0600, and never replaced.
+    """The key at ``path``; drawn from the operating system the first time, mode 0600, and never replaced.
 
     Raises:
         DataError: as ``read_key``.
+        StorageError: it could not be written.
     """
     if not path.exists():
-        _draw(path)
+        try:
+            make_folder(path.parent, mode=0o700)
+            _draw(path)
+        except OSError as error:
+            raise StorageError(
+                f"the key {path} could not be written ({error.strerror}); see to its folder and run again"
+            ) from error
     return read_key(path)
 
 

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from federation.files import make_folder
 from federation.key_files import KEY_BYTES, kept_key, read_key
 
 KEY_FILES = ("noise", "pseudonyms", "identity")
@@ -55,8 +54,8 @@ class SiteKeys:
 
         Raises:
             DataError: a file is there and is no key, or others may read it.
+            StorageError: one could not be written.
         """
-        make_folder(site_folder / "keys", mode=0o700)
         noise, pseudonyms, identity = (kept_key(key_file(site_folder, name)) for name in KEY_FILES)
         return cls(noise, pseudonyms, Ed25519PrivateKey.from_private_bytes(identity))
 

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from federation.errors import DataError
+from federation.errors import DataError, StorageError
 from federation.key_files import kept_key, read_key
 
 
@@ -55,3 +55,14 @@ def test_a_key_that_others_may_read_is_refused(path):
     path.chmod(0o640)
     with pytest.raises(DataError, match="chmod 600"):
         kept_key(path)
+
+
+def test_its_folder_is_made_for_the_owner_alone(tmp_path):
+    kept_key(tmp_path / "keys" / "key")
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_a_key_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(StorageError, match="keys/key could not be written"):
+        kept_key(tmp_path / "keys" / "key")
