@@ -55,4 +55,4 @@ def _read(path: Path, kind: type[Schema], what: str) -> Schema:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, problem["loc"]))
         wrong = printable(f"{place}: {problem['msg']}" if place else problem["msg"])[:300]
-        raise DataError(f"{path} is no {what} ({wrong}); ask whoever sent it for another copy") from error
+        raise DataError(f"{path} is no {what} ({wrong}); take another copy of it") from error

@@ -86,7 +86,7 @@ class Roster(Members):
         signature: of the coordinator, over all of it.
     """
 
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=10**9)]
     coordinator: Digest
     signature: Signature
 

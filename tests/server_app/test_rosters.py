@@ -107,7 +107,7 @@ class TestCreate:
     )
     def test_what_is_no_site_s_key_is_named(self, desk, content):
         (desk.folder / "wrong.json").write_bytes(content)
-        with pytest.raises(DataError, match=r"wrong.json is no site's key .*; ask whoever sent it"):
+        with pytest.raises(DataError, match=r"wrong.json is no site's key .*; take another copy"):
             desk.create(desk.told("alder"), desk.told("beech"), desk.folder / "wrong.json")
 
 
