@@ -75,6 +75,7 @@ class Custodian:
         audit: what has happened here.
         approvals: what the hospital's people have agreed to.
         roster: the members of the federation, as the hospital's people have pinned them.
+        roster: whose keys they believe in a secure sum.
     """
 
     def __init__(self, config: SiteConfig, folder: Path, keys: SiteKeys) -> None:
