@@ -7,6 +7,7 @@ from client_app.commands.consent import consent
 from client_app.commands.custodian import custodian
 from client_app.commands.doctor import doctor
 from client_app.commands.ledger import ledger
+from client_app.commands.roster import roster
 from client_app.commands.study import study
 from federation.command_line import run
 
@@ -16,7 +17,7 @@ def commands() -> None:
     """A hospital's own view of studies and of what they do with its patients."""
 
 
-for group in (audit, consent, custodian, doctor, ledger, study):
+for group in (audit, consent, custodian, doctor, ledger, roster, study):
     commands.add_command(group)
 
 

@@ -39,6 +39,7 @@ Event = Literal[
     "opened",
     "ended",
     "withdrawn",
+    "pinned",
     "recovered",
     "heads",
 ]

@@ -21,11 +21,14 @@ from client_app.custodian.web import Limits, Turns, bare_app, read_body, status_
 from client_app.desk.questions import (
     Approve,
     AskRoom,
+    AskRoster,
     AskStudies,
     AskStudy,
+    PinRoster,
     Question,
     Revoke,
     Room,
+    RosterState,
     Studies,
     StudyState,
     StudyView,
@@ -34,8 +37,9 @@ from client_app.desk.questions import (
     what_is_wrong,
 )
 from federation.accounting import epsilon_spent
-from federation.errors import ConfigError, MessageError, RefusedError, WardroundError
+from federation.errors import ConfigError, MessageError, RefusedError, SecureSumError, WardroundError
 from federation.messages import RefusalReply
+from federation.secure_sum.roster import SiteKey
 
 log = logging.getLogger("wardround.custodian")
 Asked = TypeVar("Asked", bound=Question)
@@ -53,7 +57,7 @@ def admin_app(custodian: Custodian, limits: Limits = ADMIN_LIMITS) -> FastAPI:
     deciding, looking = turns_of(app), Turns(limits)  # so that nobody decides later because somebody looks
 
     def add(operation: str, kind: type[Asked], work: Callable[[Custodian, Asked], BaseModel]) -> None:
-        turns = looking if issubclass(kind, AskStudies | AskStudy | AskRoom) else deciding
+        turns = looking if issubclass(kind, AskStudies | AskStudy | AskRoom | AskRoster) else deciding
         app.add_api_route(
             f"/v1/{operation}", _endpoint(custodian, kind, work, turns, limits), methods=["POST"]
         )
@@ -64,6 +68,8 @@ def admin_app(custodian: Custodian, limits: Limits = ADMIN_LIMITS) -> FastAPI:
     add("approve", Approve, _approve)
     add("revoke", Revoke, _revoke)
     add("withdraw", Withdraw, _withdraw)
+    add("roster", AskRoster, _roster)
+    add("pin", PinRoster, _pin)
     return app
 
 
@@ -99,6 +105,8 @@ def _refusal(error: Exception) -> Response:
     match error:
         case RefusedError():
             rule, reason = error.rule, str(error)
+        case SecureSumError():
+            rule, reason = error.check, str(error)
         case WardroundError():
             rule, reason = type(error).__name__, str(error)
         case HTTPException():
@@ -191,3 +199,21 @@ def _revoke(custodian: Custodian, question: Revoke) -> StudyState:
 def _withdraw(custodian: Custodian, question: Withdraw) -> Withdrawn:
     patients, known = custodian.withdraw(question.patients, question.by)
     return Withdrawn(patients=patients, known=known)
+
+
+def _roster(custodian: Custodian, _: AskRoster) -> RosterState:
+    return RosterState(own=_own(custodian), pinned=custodian.roster.read())
+
+
+def _pin(custodian: Custodian, question: PinRoster) -> RosterState:
+    own, roster = _own(custodian), question.roster
+    custodian.roster.require(roster, own)
+    # Logged first, so that nothing is ever pinned of which the log does not tell.
+    custodian.audit.append("pinned", question.by, facts={"version": roster.version, "roster": roster.hash})
+    custodian.roster.pin(roster, own)
+    return _roster(custodian, AskRoster())
+
+
+def _own(custodian: Custodian) -> SiteKey:
+    head = custodian.audit.head
+    return SiteKey(site=head.site, key=head.key)

@@ -8,11 +8,14 @@ from pydantic import BaseModel, ValidationError
 from client_app.desk.questions import (
     Approve,
     AskRoom,
+    AskRoster,
     AskStudies,
     AskStudy,
+    PinRoster,
     Question,
     Revoke,
     Room,
+    RosterState,
     Studies,
     StudyState,
     StudyView,
@@ -21,13 +24,14 @@ from client_app.desk.questions import (
 )
 from client_app.unix_http import UnixHttp
 from federation import errors
-from federation.errors import MessageError, RefusedError, WardroundError
+from federation.errors import MessageError, RefusedError, SecureSumError, WardroundError
 from federation.messages import RefusalReply
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
 _SECONDS = 330.0  # a little longer than the custodian takes before it says itself that it takes too long
 _MOST_BYTES = 64 * 2**20
+_TOLD_BY_RULE = (RefusedError, SecureSumError)
 
 
 class AdminClient:
@@ -65,6 +69,14 @@ class AdminClient:
         """Leave patients out from now on."""
         return self._ask("withdraw", question, Withdrawn)
 
+    def roster(self) -> RosterState:
+        """This hospital's own key, and the roster that is pinned."""
+        return self._ask("roster", AskRoster(), RosterState)
+
+    def pin(self, question: PinRoster) -> RosterState:
+        """Believe a roster from now on."""
+        return self._ask("pin", question, RosterState)
+
     def _ask(self, operation: str, question: Question, kind: type[Answer]) -> Answer:
         answer = self._http.post(operation, question.model_dump_json().encode(), "application/json")
         try:
@@ -81,6 +93,6 @@ class AdminClient:
 def _error(refusal: RefusalReply) -> WardroundError:
     """What the custodian refused with, as if it had happened here."""
     kind = getattr(errors, refusal.rule, None)
-    if isinstance(kind, type) and issubclass(kind, WardroundError) and kind is not RefusedError:
+    if isinstance(kind, type) and issubclass(kind, WardroundError) and kind not in _TOLD_BY_RULE:
         return kind(refusal.reason)
     return RefusedError(refusal.rule, f"{refusal.reason} (reference {refusal.reference})")

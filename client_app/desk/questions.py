@@ -9,6 +9,7 @@ from client_app.custodian.ledger.studies import Proposal
 from client_app.custodian.policy import Decision, Lifetime
 from federation.errors import ConfigError
 from federation.schema import Frozen
+from federation.secure_sum.roster import Roster, SiteKey
 from federation.study import Positive
 
 Person = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -113,6 +114,22 @@ class Withdraw(Question):
     ]
 
 
+class AskRoster(Question):
+    """Which roster is pinned here, and what must others know of this hospital?"""
+
+
+class PinRoster(Question):
+    """Believe a roster from now on.
+
+    Attributes:
+        roster: as somebody has compared it with what the others say of themselves.
+        by: who has.
+    """
+
+    roster: Roster
+    by: Person
+
+
 class StudyState(Frozen):
     """Where a study stands here.
 
@@ -191,3 +208,15 @@ class Withdrawn(Frozen):
 
     patients: int
     known: int
+
+
+class RosterState(Frozen):
+    """Whom this hospital believes.
+
+    Attributes:
+        own: its name and public key.
+        pinned: the roster; None where nobody has pinned one.
+    """
+
+    own: SiteKey
+    pinned: Roster | None

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from client_app.custodian.custodian import Custodian
@@ -26,6 +27,7 @@ from client_app.training.local_round import LocalTraining
 from federation.messages import Parameters, Reply, Request
 from federation.models import build_network, get_parameters
 from federation.schema import validated
+from federation.secure_sum.roster import Roster, SiteKey
 from federation.study import Study
 from federation.tasks import load_task
 
@@ -169,6 +171,17 @@ def another_model(start_of: Callable[[Study], Parameters]) -> Callable[[Study, i
     def make(study: Study, seed: int) -> Parameters:
         start = start_of(study)
         return start + np.random.default_rng(seed).normal(scale=0.1, size=start.shape).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_roster() -> Callable[..., Roster]:
+    """``make_roster(own, version, **others)``: a site, beech, cedar and ``others``, with their keys."""
+
+    def make(own: SiteKey, version: int = 1, coordinator: bytes = SECRET, **others: str) -> Roster:
+        keys = {own.site: own.key, "beech": "be" * 32, "cedar": "ce" * 32} | others
+        return Roster.signed(Ed25519PrivateKey.from_private_bytes(coordinator), version, keys)
 
     return make
 

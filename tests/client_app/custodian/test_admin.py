@@ -5,6 +5,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import httpx
 import pytest
@@ -14,8 +15,9 @@ from client_app.custodian.admin import admin_app
 from client_app.custodian.approvals import Agreement
 from client_app.custodian.opening import Opener
 from client_app.custodian.service import relay_app
-from client_app.desk.questions import Room, Studies, StudyState, StudyView, Withdrawn
+from client_app.desk.questions import Room, RosterState, Studies, StudyState, StudyView, Withdrawn
 from client_app.training.local_round import LocalTraining
+from federation.errors import StorageError
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.promise import noise_multiplier
 
@@ -204,6 +206,60 @@ class TestRoom:
         assert "privacy=local" in ask("room", study=study.id, noise_multiplier=None).reason
 
 
+class TestRoster:
+    @pytest.fixture
+    def pin(self, ask):
+        return lambda roster, kind=None: ask("pin", kind, roster=roster.model_dump(), by="Dr. Frei")
+
+    @pytest.fixture
+    def roster_of(self, ask, make_roster):
+        return partial(make_roster, ask("roster", RosterState).own)
+
+    def test_at_first_there_is_none_and_others_must_know_the_key_that_signs_the_log(self, custodian, ask):
+        state = ask("roster", RosterState)
+        assert state.pinned is None
+        assert (state.own.site, state.own.key) == (custodian.audit.head.site, custodian.audit.head.key)
+
+    def test_it_is_pinned_by_somebody_whom_the_log_names(self, custodian, ask, pin, roster_of):
+        roster = roster_of()
+        assert pin(roster, RosterState).pinned == roster
+        assert ask("roster", RosterState).pinned == roster == custodian.roster.read()
+        *_, entry = custodian.audit.entries()
+        assert (entry.event, entry.actor) == ("pinned", "Dr. Frei")
+        assert entry.facts == {"version": 1, "roster": roster.hash}
+
+    @pytest.mark.parametrize(
+        ("changes", "rule"),
+        [
+            ({"version": 1}, "roster-version"),
+            ({"version": 2, "dogwood": "d0" * 32}, "roster-version"),
+            ({"version": 3, "coordinator": bytes(32)}, "roster-coordinator"),
+            ({"version": 3, "alder": "a1" * 32}, "roster-own-key"),
+        ],
+    )
+    def test_what_may_not_follow_is_refused_by_its_rule_and_not_logged(
+        self, changes, rule, custodian, pin, roster_of
+    ):
+        pin(roster_of(2), RosterState)
+        before = custodian.audit.mark
+        assert pin(roster_of(**changes)).rule == rule
+        assert custodian.roster.read() == roster_of(2)
+        assert custodian.audit.mark == before
+
+    def test_nothing_is_pinned_of_which_the_log_cannot_tell(self, custodian, pin, roster_of, monkeypatch):
+        def full(*args, **kwargs):
+            raise StorageError("the disk is full")
+
+        monkeypatch.setattr(custodian.audit, "append", full)
+        assert pin(roster_of()).rule == "StorageError"
+        assert custodian.roster.read() is None
+
+    def test_a_damaged_one_is_told_and_not_replaced(self, ask, pin, roster_of, tmp_path):
+        (tmp_path / "roster.json").write_text("{}")
+        assert "roster.json is no roster" in ask("roster").reason
+        assert pin(roster_of()).rule == "DataError"
+
+
 def both_on_one_socket(custodian):
     """Mutant: an app that answers the relay and the hospital's people."""
     app = relay_app(custodian.handle)
@@ -217,6 +273,16 @@ QUESTIONS = {
     "room": {"study": "2", "noise_multiplier": 1.0},
     "approve": {"study": "", "by": "relay", "until": str(NEXT_YEAR)},
     "revoke": {"study": "", "by": "relay"},
+    "roster": {},
+    "pin": {
+        "by": "relay",
+        "roster": {
+            "version": 1,
+            "coordinator": "c0" * 32,
+            "keys": {name: f"{number:064x}" for number, name in enumerate(("alder", "beech", "cedar"))},
+            "signature": "c0" * 64,
+        },
+    },
     "withdraw": {"by": "relay", "patients": ["0-1"]},
 }
 
@@ -235,6 +301,7 @@ class TestRelay:
         assert self.decide(relay_app(custodian.handle), operation, study) == 404
         assert custodian.ledger.studies.find(study.id).state == "waiting"
         assert custodian.ledger.consent.withdrawn == frozenset()
+        assert custodian.roster.read() is None
 
     @pytest.mark.attack(DECIDES, held_by="two apps on two sockets, in folders apart")
     def test_every_operation_was_tried(self, custodian):

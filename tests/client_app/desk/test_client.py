@@ -38,6 +38,7 @@ def refusal(rule):
         ("busy", RefusedError),
         ("unexpected-KeyError", RefusedError),
         ("RefusedError", RefusedError),
+        ("SecureSumError", RefusedError),
         ("WardroundErrors", RefusedError),
         ("Exception", RefusedError),
     ],
