@@ -21,6 +21,7 @@ from client_app.books.statement import statement_of
 from client_app.books.told import told
 from client_app.custodian.keys import KEY_FILES, SiteKeys, key_file
 from client_app.custodian.ledger.books import read_books
+from client_app.custodian.pinned_roster import PinnedRoster
 from client_app.custodian.policy import size_fits
 from client_app.custodian.server import MOST_PATH
 from client_app.custodian.witness import CLOCK_MAY_GO_BACK
@@ -174,6 +175,41 @@ def audit_log(config: HospitalConfig) -> Iterator[Finding]:
         yield from _worst("audit log", log_findings(config))
 
 
+def roster(config: HospitalConfig) -> Iterator[Finding]:
+    """Whether a roster is pinned, the last one that was, with this hospital's own key."""
+    told = _told_roster(config)
+    pinned = PinnedRoster(config.service.folder).read()
+    version = 0 if pinned is None else pinned.version
+    if version < told:
+        found = f"the audit log tells of version {told}, and " + (
+            f"version {version} lies there" if version else "none lies there"
+        )
+        yield Finding("roster", "problem", found, "restore the newest roster.json, or pin the roster again")
+    elif pinned is None:
+        remedy = "none, unless there are to be any: wardround-site roster pin ROSTER"
+        yield Finding("roster", "ok", "none is pinned, so studies with secure sums are refused", remedy)
+    elif pinned.keys.get(config.name) != _public_key(config):
+        found = f"version {version} does not have this hospital's own key"
+        remedy = "give the coordinator what wardround-site roster key writes, and pin the roster that comes"
+        yield Finding("roster", "problem", found, remedy)
+    else:
+        found = f"version {version}, {len(pinned.keys)} hospitals: {pinned.fingerprint}"
+        yield Finding("roster", "ok", found)
+
+
+def _told_roster(config: HospitalConfig) -> int:
+    """The latest version that the audit log tells of; 0 for none."""
+    try:
+        entries = [link.entry for link in read_log(log_folder(config))] if log_folder(config).is_dir() else []
+    except WardroundError:  # which is for another look to tell
+        return 0
+    return max((int(entry.facts["version"]) for entry in entries if entry.event == "pinned"), default=0)
+
+
+def _public_key(config: HospitalConfig) -> str:
+    return SiteKeys.found_in(config.service.folder).identity.public_key().public_bytes_raw().hex()
+
+
 def _worst(name: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     """What is wrong, or the first of what is right."""
     looked = list(findings)
@@ -257,6 +293,7 @@ LOOKS: dict[str, Look] = {
     "clock": clock,
     "ledger": ledger,
     "audit log": audit_log,
+    "roster": roster,
     "budget": budget,
     "sockets": sockets,
     "resources": resources,

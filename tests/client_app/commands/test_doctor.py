@@ -13,7 +13,9 @@ import pytest
 
 from client_app import doctor
 from client_app.custodian.approvals import Agreement
+from client_app.custodian.keys import SiteKeys
 from client_app.doctor import examine
+from federation.secure_sum.roster import SiteKey
 
 GIB = 2**30
 Usage = namedtuple("Usage", "total used free")
@@ -67,6 +69,7 @@ def test_a_sound_hospital_has_no_problem_and_nothing_is_changed(served):
         "clock",
         "ledger",
         "audit log",
+        "roster",
         "budget",
     ):
         assert f" {check} " in result.output
@@ -222,6 +225,53 @@ class TestBooks:
         finding = of(alder, "budget")
         assert finding.state == "warning"
         assert finding.found.startswith("fewer than 20")
+
+
+class TestRoster:
+    @pytest.fixture
+    def pin(self, alder, make_roster):
+        """Pin a roster with a key of alder's; by default its own."""
+
+        def pinned(version=1, key=None):
+            identity = SiteKeys.found_in(alder.service).identity
+            own = SiteKey(site="alder", key=key or identity.public_key().public_bytes_raw().hex())
+            custodian = alder.custodian()
+            roster = make_roster(own, version)
+            custodian.audit.append("pinned", "Dr. Frei", facts={"version": version, "roster": roster.hash})
+            custodian.roster.pin(roster, own)
+            custodian.ledger.close()
+            return roster
+
+        return pinned
+
+    def test_without_one_it_is_a_note(self, alder):
+        finding = of(alder, "roster")
+        assert (finding.state, finding.found) == (
+            "ok",
+            "none is pinned, so studies with secure sums are refused",
+        )
+
+    def test_it_is_told_by_version_and_words(self, alder, pin):
+        words = pin().fingerprint
+        finding = of(alder, "roster")
+        assert (finding.state, finding.found) == ("ok", f"version 1, 3 hospitals: {words}")
+
+    def test_an_older_one_than_the_log_tells_of_is_found(self, alder, pin):
+        pin(1)
+        older = (alder.service / "roster.json").read_bytes()
+        pin(2)
+        (alder.service / "roster.json").write_bytes(older)
+        assert of(alder, "roster").found == "the audit log tells of version 2, and version 1 lies there"
+        (alder.service / "roster.json").unlink()
+        assert of(alder, "roster").found == "the audit log tells of version 2, and none lies there"
+
+    def test_another_key_than_the_hospitals_is_found(self, alder, pin):
+        pin(key="a1" * 32)
+        assert of(alder, "roster").found == "version 1 does not have this hospital's own key"
+
+    def test_a_damaged_one_is_found(self, alder):
+        (alder.service / "roster.json").write_bytes(b"")
+        assert of(alder, "roster").state == "problem"
 
 
 class TestSockets:
