@@ -51,7 +51,7 @@ def pin(path: Path, by: str, yes: bool, file: Path) -> None:
 
     asked = question(PinRoster, roster=read_roster(path), by=by)
     client = custodian_of(file)
-    print_table(roster_table(asked.roster, client.roster().pinned))
+    print_table(roster_table(asked.roster, client.roster(asked.roster).pinned))
     if not yes:
         click.confirm("Have you compared these words with those who own them?", abort=True)
     client.pin(asked)

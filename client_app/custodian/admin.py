@@ -201,8 +201,11 @@ def _withdraw(custodian: Custodian, question: Withdraw) -> Withdrawn:
     return Withdrawn(patients=patients, known=known)
 
 
-def _roster(custodian: Custodian, _: AskRoster) -> RosterState:
-    return RosterState(own=_own(custodian), pinned=custodian.roster.read())
+def _roster(custodian: Custodian, question: AskRoster) -> RosterState:
+    state = RosterState(own=_own(custodian), pinned=custodian.roster.read())
+    if question.pinnable is not None:
+        custodian.roster.require(question.pinnable, state.own)
+    return state
 
 
 def _pin(custodian: Custodian, question: PinRoster) -> RosterState:

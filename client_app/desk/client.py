@@ -26,6 +26,7 @@ from client_app.unix_http import UnixHttp
 from federation import errors
 from federation.errors import MessageError, RefusedError, SecureSumError, WardroundError
 from federation.messages import RefusalReply
+from federation.secure_sum.roster import Roster
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -69,9 +70,9 @@ class AdminClient:
         """Leave patients out from now on."""
         return self._ask("withdraw", question, Withdrawn)
 
-    def roster(self) -> RosterState:
-        """This hospital's own key, and the roster that is pinned."""
-        return self._ask("roster", AskRoster(), RosterState)
+    def roster(self, pinnable: Roster | None = None) -> RosterState:
+        """This hospital's own key, and the roster that is pinned; refused if ``pinnable`` may not follow."""
+        return self._ask("roster", AskRoster(pinnable=pinnable), RosterState)
 
     def pin(self, question: PinRoster) -> RosterState:
         """Believe a roster from now on."""

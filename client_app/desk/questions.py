@@ -115,7 +115,13 @@ class Withdraw(Question):
 
 
 class AskRoster(Question):
-    """Which roster is pinned here, and what must others know of this hospital?"""
+    """Which roster is pinned here, and what must others know of this hospital?
+
+    Attributes:
+        pinnable: a roster that somebody is about to compare; the answer is a refusal if it may not be pinned.
+    """
+
+    pinnable: Roster | None = None
 
 
 class PinRoster(Question):

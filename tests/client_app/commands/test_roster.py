@@ -76,11 +76,10 @@ class TestPin:
         assert changes["dogwood"].endswith("new")
         assert changes["cedar"].endswith(key_words("ce" * 32))
 
-    def test_what_the_custodian_refuses_ends_with_its_reason(self, typed, received):
-        pin = ("--by", "Dr. Frei", "--yes")
-        typed("roster", "pin", received(2), *pin)
+    def test_what_may_not_be_pinned_is_refused_before_anybody_compares_words(self, typed, received):
+        typed("roster", "pin", received(2), "--by", "Dr. Frei", "--yes")
         with pytest.raises(RefusedError, match=r"version 1 .* would replace version 2") as refused:
-            typed("roster", "pin", received(1), *pin)
+            typed("roster", "pin", received(1), "--by", "Dr. Frei")
         assert refused.value.rule == "roster-version"
 
     def test_what_is_no_roster_is_named(self, typed, tmp_path):
