@@ -27,6 +27,7 @@ from client_app.custodian.server import MOST_PATH
 from client_app.custodian.witness import CLOCK_MAY_GO_BACK
 from client_app.data.cohort import load_cohort
 from client_app.site import HospitalConfig, hospital
+from federation.audit_log import Fact
 from federation.errors import WardroundError
 from federation.study import TaskSpec
 from federation.tasks import load_task, pool
@@ -179,31 +180,30 @@ def roster(config: HospitalConfig) -> Iterator[Finding]:
     """Whether a roster is pinned, the last one that was, with this hospital's own key."""
     told = _told_roster(config)
     pinned = PinnedRoster(config.service.folder).read()
-    version = 0 if pinned is None else pinned.version
-    if version < told:
-        found = f"the audit log tells of version {told}, and " + (
-            f"version {version} lies there" if version else "none lies there"
-        )
+    if told is not None and (pinned is None or pinned.hash != told["roster"]):
+        lies = "none" if pinned is None else f"version {pinned.version} ({pinned.hash[:12]})"
+        found = f"{lies} lies there, and the audit log's last is version {told['version']}"
+        found += f" ({str(told['roster'])[:12]})"
         yield Finding("roster", "problem", found, "restore the newest roster.json, or pin the roster again")
     elif pinned is None:
         remedy = "none, unless there are to be any: wardround-site roster pin ROSTER"
         yield Finding("roster", "ok", "none is pinned, so studies with secure sums are refused", remedy)
     elif pinned.keys.get(config.name) != _public_key(config):
-        found = f"version {version} does not have this hospital's own key"
+        found = f"version {pinned.version} does not have this hospital's own key"
         remedy = "give the coordinator what wardround-site roster key writes, and pin the roster that comes"
         yield Finding("roster", "problem", found, remedy)
     else:
-        found = f"version {version}, {len(pinned.keys)} hospitals: {pinned.fingerprint}"
+        found = f"version {pinned.version}, {len(pinned.keys)} hospitals: {pinned.fingerprint}"
         yield Finding("roster", "ok", found)
 
 
-def _told_roster(config: HospitalConfig) -> int:
-    """The latest version that the audit log tells of; 0 for none."""
+def _told_roster(config: HospitalConfig) -> dict[str, Fact] | None:
+    """What the audit log tells of the last roster that was pinned."""
     try:
         entries = [link.entry for link in read_log(log_folder(config))] if log_folder(config).is_dir() else []
     except WardroundError:  # which is for another look to tell
-        return 0
-    return max((int(entry.facts["version"]) for entry in entries if entry.event == "pinned"), default=0)
+        return None
+    return next((entry.facts for entry in reversed(entries) if entry.event == "pinned"), None)
 
 
 def _public_key(config: HospitalConfig) -> str:

@@ -232,11 +232,11 @@ class TestRoster:
     def pin(self, alder, make_roster):
         """Pin a roster with a key of alder's; by default its own."""
 
-        def pinned(version=1, key=None):
+        def pinned(version=1, key=None, **changes):
             identity = SiteKeys.found_in(alder.service).identity
             own = SiteKey(site="alder", key=key or identity.public_key().public_bytes_raw().hex())
             custodian = alder.custodian()
-            roster = make_roster(own, version)
+            roster = make_roster(own, version, **changes)
             custodian.audit.append("pinned", "Dr. Frei", facts={"version": version, "roster": roster.hash})
             custodian.roster.pin(roster, own)
             custodian.ledger.close()
@@ -256,14 +256,24 @@ class TestRoster:
         finding = of(alder, "roster")
         assert (finding.state, finding.found) == ("ok", f"version 1, 3 hospitals: {words}")
 
-    def test_an_older_one_than_the_log_tells_of_is_found(self, alder, pin):
+    def test_another_one_than_the_log_s_last_is_found(self, alder, pin):
         pin(1)
-        older = (alder.service / "roster.json").read_bytes()
+        path = alder.service / "roster.json"
+        older = path.read_bytes()
+        newer = pin(2)
+        path.write_bytes(older)
+        finding = of(alder, "roster")
+        assert finding.state == "problem"
+        assert finding.found.startswith("version 1 (")
+        assert finding.found.endswith(f"and the audit log's last is version 2 ({newer.hash[:12]})")
+        path.unlink()
+        assert of(alder, "roster").found.startswith("none lies there, and the audit log's last is version 2")
+
+    def test_one_of_another_coordinator_that_people_pinned_after_all_is_sound(self, alder, pin):
         pin(2)
-        (alder.service / "roster.json").write_bytes(older)
-        assert of(alder, "roster").found == "the audit log tells of version 2, and version 1 lies there"
         (alder.service / "roster.json").unlink()
-        assert of(alder, "roster").found == "the audit log tells of version 2, and none lies there"
+        pin(1, coordinator=bytes(32))
+        assert of(alder, "roster").state == "ok"
 
     def test_another_key_than_the_hospitals_is_found(self, alder, pin):
         pin(key="a1" * 32)
