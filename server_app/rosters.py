@@ -9,7 +9,8 @@ from federation.errors import ConfigError
 from federation.key_files import kept_key, read_key
 from federation.roster_files import read_roster, read_site_key, write_record
 from federation.schema import nearest, validated
-from federation.secure_sum.roster import LEAST_SITES, MOST_SITES, Members, Roster
+from federation.secure_sum.parties import LEAST_SITES, MOST_SITES
+from federation.secure_sum.roster import Members, Roster
 
 
 def create_roster(key_file: Path, to: Path, sites: Iterable[Path]) -> Roster:

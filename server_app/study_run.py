@@ -14,6 +14,7 @@ from federation.files import append_line, locked, write_whole
 from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from federation.promise import epsilon_after
+from federation.roster_files import read_roster
 from federation.sums import plan_of
 from server_app.audit_heads import HEADS_FILE, HeadBook
 from server_app.averaging import Average, average_of
@@ -27,7 +28,7 @@ from server_app.record import Absence, HeldOut, RoundLine, SiteSummary, Summary
 from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
 from server_app.statement import privacy_statement
-from server_app.sums import SecureSums, read_roster
+from server_app.sums import SecureSums
 
 _BROKEN_OFF = "the run was broken off in the middle of it, and a round of sums is begun once"
 

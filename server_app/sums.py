@@ -13,14 +13,14 @@ from flwr.app import MessageType
 from flwr.serverapp import Grid
 from pydantic import Field
 
-from federation.errors import ConfigError, DataError, MessageError, QuorumError, SecureSumError
+from federation.errors import DataError, MessageError, QuorumError, SecureSumError
 from federation.files import write_whole
 from federation.messages import KeysReply, KeysRequest, MaskedReply, Request, UnmaskReply, UnmaskRequest
 from federation.schema import Frozen
 from federation.secure_sum.coordinator import Coordinator
 from federation.secure_sum.messages import Advert, Agreement, OpenRequest, RoundRequest, SurvivorsRequest
 from federation.secure_sum.plan import Plan
-from federation.secure_sum.roster import Members, Roster
+from federation.secure_sum.roster import Members
 from federation.secure_sum.round_sum import RoundSum
 from federation.secure_sum.transcript import Words
 from federation.study import Study
@@ -214,21 +214,6 @@ class SecureSums:
     def _keep(self, kept: _Kept) -> None:
         write_whole(self._path, kept.model_dump_json(indent=2).encode())
         self._kept = kept
-
-
-def read_roster(path: Path) -> Roster:
-    """The federation's members, from ``wardround-coordinator roster``.
-
-    Raises:
-        ConfigError: there is none, or it cannot be read.
-    """
-    try:
-        return Roster.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"roster={path} cannot be read ({error}); make one by wardround-coordinator roster, or choose "
-            "aggregation=plain"
-        ) from error
 
 
 def _record(kind: type[_Kind], site: str, answer: Answer) -> _Kind:

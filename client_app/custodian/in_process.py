@@ -14,8 +14,9 @@ from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.site import simulated_site
 from federation.config import ROSTER_FILE, RunConfig, compose_run, run_folder
-from federation.files import locked, write_whole
-from federation.secure_sum.roster import Roster
+from federation.files import locked
+from federation.roster_files import read_roster, write_record
+from federation.secure_sum.roster import Roster, SiteKey
 
 _lock = Lock()
 
@@ -39,8 +40,8 @@ class SimulatedHospitals:
                     for name in self._run.federation.sites
                 }
                 roster = Roster.signed(_keys(self._folder / "roster", seed, "coordinator").identity, 1, keys)
-                write_whole(path, roster.model_dump_json(indent=2).encode())
-            return Roster.model_validate_json(path.read_bytes())
+                write_record(path, roster)
+            return read_roster(path)
 
     def custodian(self, position: int) -> Custodian:
         """The custodian of hospital number ``position`` (0, 1, ...) of the federation."""
@@ -51,7 +52,7 @@ class SimulatedHospitals:
             keys = _keys(folder, self._run.options.seed, name)
             custodian = self._custodians[name] = Custodian(site, folder, keys)
             if self._roster is not None:
-                custodian.roster.pin(self._roster)
+                custodian.roster.pin(self._roster, SiteKey(site=name, key=keys.public))
         return self._custodians[name]
 
 
