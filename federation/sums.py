@@ -91,17 +91,22 @@ def _with_noise(study: Study, bound: float, sensitivity: float, numbers: int, no
     _, parties = _sums(study)
     if noise is None:
         raise PrivacyError("distributed noise, and no noise is asked for; give privacy.epsilon")
-    # What rounding adds is at most as much again, which _require_share makes sure of.
+    # What rounding adds is at most as much again, which is seen to below.
     together = 2 * seen(study, noise).everybody * sensitivity * math.sqrt(parties.sites)
     grid = Grid.finest(parties.sites, bound, 1, noise=2.0 ** math.ceil(math.log2(together)))
     grid = replace(grid, levels=min(grid.levels, int(_FINEST * bound / sensitivity)))
-    share = share_deviation(study, noise, sensitivity, numbers, grid)
+    _require_share(share_deviation(study, noise, sensitivity, numbers, grid), sensitivity, numbers, grid)
+    return grid
+
+
+def _require_share(share: float, sensitivity: float, numbers: int, grid: Grid) -> None:
+    """That a share of so many levels is noise, and rounding adds less than the data to what it hides."""
     if share < LEAST_SHARE or math.sqrt(numbers) > sensitivity / grid.unit:
         raise PrivacyError(
-            f"a site's share of noise is {share:.0f} levels of a grid up to ±{bound:g}, and should be "
-            f"{LEAST_SHARE:g} or more; lower secure_sum.clip_bound"
+            f"a site's share of noise is {share:.0f} levels of a grid up to ±{grid.clip_bound:g}, where "
+            f"rounding {numbers:,} numbers moves up to {math.sqrt(numbers):.0f} and a patient "
+            f"{sensitivity / grid.unit:.0f}; lower secure_sum.clip_bound"
         )
-    return grid
 
 
 def _finest(study: Study, bound: float, weight_cap: int) -> Grid:
