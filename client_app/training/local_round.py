@@ -16,6 +16,7 @@ one study under one secret; the custodian burns round numbers for that.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -141,7 +142,7 @@ class LocalTraining:
         """How many parameters the whole model has."""
         return len(self._mask)
 
-    @property
+    @cached_property
     def trainable(self) -> int:
         """How many of them learn, which is the length of an update."""
         return int(self._mask.sum())
