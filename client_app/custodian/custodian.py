@@ -47,7 +47,7 @@ from federation.messages import (
     UnmaskRequest,
 )
 from federation.secure_sum.messages import Agreement, MaskedVector, RoundRequest
-from federation.secure_sum.states import Masked
+from federation.secure_sum.states import Sent
 from federation.secure_sum.states import Training as BegunRound
 from federation.secure_sum.transcript import Words
 from federation.study import Study
@@ -249,7 +249,7 @@ class Custodian:
         begun = sums.begin(question, bytes.fromhex(work.asked))
         charge = self._charge(request, work)
         opened = self._open(work.study)
-        masked = begun.reply if isinstance(begun, Masked) else self._masked(opened, work, sums, begun)
+        masked = begun.sent if isinstance(begun, Sent) else self._masked(opened, work, sums, begun)
         reply, terms = work.masked_reply(self.config.name, opened, charge, masked)
         return reply, terms, charge, masked.commitment.vector.hex()
 

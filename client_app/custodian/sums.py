@@ -22,7 +22,7 @@ from federation.secure_sum.messages import (
 from federation.secure_sum.plan import Plan
 from federation.secure_sum.roster import Members
 from federation.secure_sum.site import SecureSite
-from federation.secure_sum.states import Masked, New, State, Training, from_bytes, to_bytes
+from federation.secure_sum.states import New, Sent, State, Training, from_bytes, to_bytes
 from federation.secure_sum.transcript import Words
 
 
@@ -58,7 +58,7 @@ class Sums:
         self._keep(state)
         return state.reply
 
-    def begin(self, question: RoundRequest, model: bytes) -> Training | Masked:
+    def begin(self, question: RoundRequest, model: bytes) -> Training | Sent:
         """Exchange A, before anything is charged or computed: burn the round.
 
         Args:
@@ -66,7 +66,7 @@ class Sums:
             model: SHA-256 of the model as it was received, 32 bytes.
 
         Returns:
-            what ``mask`` takes; or ``Masked`` where the answer is there already.
+            what ``mask`` takes; or ``Sent`` where the answer is there already.
 
         Raises:
             SecureSumError: which of the checks failed, and on whom.
@@ -75,7 +75,7 @@ class Sums:
         self._keep(state)
         return state
 
-    def mask(self, begun: Training | Masked, words: Words) -> MaskedVector:
+    def mask(self, begun: Training, words: Words) -> MaskedVector:
         """Exchange A, afterwards: ``words``, uint32 ``[m + 1]``, masked in place, as they may leave."""
         masked = self._site.mask(begun, words)
         self._keep(masked)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -51,6 +52,7 @@ from federation.secure_sum.states import (
     New,
     Peer,
     Ready,
+    Sent,
     State,
     Training,
 )
@@ -104,7 +106,7 @@ class SecureSite:
 
     # Exchange A
 
-    def begin(self, state: State, request: RoundRequest, model: bytes) -> Training | Masked:
+    def begin(self, state: State, request: RoundRequest, model: bytes) -> Training | Sent:
         """Burn a round, before anything is trained for it.
 
         Args:
@@ -113,14 +115,14 @@ class SecureSite:
             model: SHA-256 of the model as this site received it, 32 bytes.
 
         Returns:
-            what is kept while it trains; or, where the round's masked vector has been made, the state that
-            holds it: there is nothing to train, and ``reply`` is sent again.
+            what is kept while it trains; or, where the round's masked vector has been made, the state as it
+            is: there is nothing to train, and ``sent`` is sent again.
 
         Raises:
             SecureSumError: which of the checks failed, and on whom.
         """
         told = context(self.plan.digest, request.round, request.cohort, model)
-        if isinstance(state, Masked) and state.round == request.round and state.context == told:
+        if isinstance(state, Sent) and state.round == request.round and state.context == told:
             return state
         self._require_cohort(request.cohort)
         ready = self._ready(state, request.adverts)
@@ -170,7 +172,7 @@ class SecureSite:
             context=state.context,
             openers={peer: box_key(chain, state.context, peer) for peer, chain in state.chains.items()},
             own=own,
-            reply=MaskedVector(
+            sent=MaskedVector(
                 round=state.round,
                 vector=vector,
                 boxes=boxes,
@@ -189,11 +191,10 @@ class SecureSite:
         Raises:
             SecureSumError: which of the checks failed, and on whom.
         """
-        if (
-            isinstance(state, Answered | Agreed)
-            and (state.round, state.survivors) == (request.round, request.survivors)
-            and not (isinstance(state, Answered) and state.reply.of_pairs)
-        ):
+        if isinstance(state, Answered | Agreed) and _same(state, request):
+            if isinstance(state, Answered) and state.survivors != state.cohort:
+                # What comes in this exchange is the signature; the shares come in the next, as before.
+                return self._agreed(state, state.survivors, state.reply)
             return state
         if not isinstance(state, Masked) or state.round != request.round:
             raise SecureSumError(
@@ -204,16 +205,13 @@ class SecureSite:
         self._require_survivors(state, request)
         shares = self._shares(state, request)
         if request.survivors == state.cohort:
-            return Answered(peers=state.peers, round=state.round, survivors=request.survivors, reply=shares)
-        signature = sign(self.identity, "survivors", state.context, request.survivors)
-        return Agreed(
-            peers=state.peers,
-            round=state.round,
-            context=state.context,
-            survivors=request.survivors,
-            reply=Agreement(site=self.name, round=state.round, signature=signature),
-            held=shares,
-        )
+            return Answered(**_sent(state), survivors=request.survivors, reply=shares)
+        return self._agreed(state, request.survivors, shares)
+
+    def _agreed(self, state: Sent, survivors: tuple[str, ...], shares: OpenedShares) -> Agreed:
+        signature = sign(self.identity, "survivors", state.context, survivors)
+        reply = Agreement(site=self.name, round=state.round, signature=signature)
+        return Agreed(**_sent(state), survivors=survivors, reply=reply, held=shares)
 
     # Exchange C
 
@@ -223,10 +221,7 @@ class SecureSite:
         Raises:
             SecureSumError: it is another set, or too few have signed it.
         """
-        same = isinstance(state, Agreed | Answered) and (state.round, state.survivors) == (
-            request.round,
-            request.survivors,
-        )
+        same = isinstance(state, Agreed | Answered) and _same(state, request)
         if isinstance(state, Answered) and same:
             return state
         if not isinstance(state, Agreed) or not same:
@@ -236,7 +231,7 @@ class SecureSite:
                 f"has not signed this survivor set in round {request.round}; begin a new one",
             )
         self._require_signatures(state, request.signatures)
-        return Answered(peers=state.peers, round=state.round, survivors=state.survivors, reply=state.held)
+        return Answered(**_sent(state), survivors=state.survivors, reply=state.held)
 
     # Checks
 
@@ -366,3 +361,12 @@ class SecureSite:
         if sender not in boxes:
             raise SecureSumError("box", sender, f"its box for {self.name} was not passed on; pass it on")
         return unseal(state.openers[sender], boxes[sender], sender, self.name, state.round)
+
+
+def _same(state: Agreed | Answered, request: SurvivorsRequest | OpenRequest) -> bool:
+    return (state.round, state.survivors) == (request.round, request.survivors)
+
+
+def _sent(state: Sent) -> dict[str, Any]:
+    """What stays of a round once its vector has left."""
+    return {name: getattr(state, name) for name in Sent.model_fields}

@@ -91,41 +91,52 @@ class Training(Ready):
     chains: dict[Name, Key]
 
 
-class Masked(Ready):
-    """The masked vector may leave, and be sent again.
+class Sent(Ready):
+    """The masked vector may have left; until a later round begins, the same question gets the same bytes.
 
     Attributes:
         cohort: of the round.
         context: of the round.
-        openers: by peer, the key of the box that it sends.
-        own: the site's own shares of its own secrets.
-        reply: what leaves.
+        sent: what leaves in exchange A.
     """
 
     cohort: Sites
     context: Hash
+    sent: MaskedVector
+
+
+class Masked(Sent):
+    """Nothing has been said of survivors.
+
+    Attributes:
+        openers: by peer, the key of the box that it sends.
+        own: the site's own shares of its own secrets.
+    """
+
     openers: dict[Name, Key]
     own: Box
-    reply: MaskedVector
+
+    @property
+    def reply(self) -> MaskedVector:
+        """What leaves."""
+        return self.sent
 
 
-class Agreed(Ready):
+class Agreed(Sent):
     """The site has signed a survivor set.
 
     Attributes:
-        context: of the round.
         survivors: the set.
         reply: the signature.
         held: what it will open once enough others have signed.
     """
 
-    context: Hash
     survivors: Sites
     reply: Agreement
     held: OpenedShares
 
 
-class Answered(Ready):
+class Answered(Sent):
     """The site has opened its shares, and opens no others in this round.
 
     Attributes:
@@ -151,8 +162,8 @@ def to_bytes(state: State) -> bytes:
     """
     if isinstance(state, Training):
         state = Ready(peers=state.peers, round=state.round)
-    vector = state.reply.vector if isinstance(state, Masked) else np.empty(0, dtype=np.uint32)
-    without = {"reply": {"vector"}} if isinstance(state, Masked) else None
+    vector = state.sent.vector if isinstance(state, Sent) else np.empty(0, dtype=np.uint32)
+    without = {"sent": {"vector"}} if isinstance(state, Sent) else None
     fields = {"kind": type(state).__name__, "state": state.model_dump(mode="json", exclude=without)}
     header = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
     return b"".join((_LENGTH.pack(len(header)), header, vector.astype("<u4", copy=False).data))
@@ -168,15 +179,12 @@ def from_bytes(stored: bytes) -> State:
         start = _LENGTH.size + _LENGTH.unpack_from(stored)[0]
         fields = json.loads(stored[_LENGTH.size : start])
         kind, values = KINDS[fields["kind"]], fields["state"]
-        if kind is Masked:
-            values["reply"]["vector"] = np.frombuffer(stored, dtype="<u4", offset=start).copy()
+        if issubclass(kind, Sent):
+            values["sent"]["vector"] = np.frombuffer(stored, dtype="<u4", offset=start).copy()
         elif len(stored) != start:
             raise ValueError("bytes too many")
         state = cast(State, kind.model_validate(values))
-        if (
-            isinstance(state, Masked)
-            and digest_of_vector(state.reply.vector) != state.reply.commitment.vector
-        ):
+        if isinstance(state, Sent) and digest_of_vector(state.sent.vector) != state.sent.commitment.vector:
             raise ValueError("another vector")
         return state
     except (struct.error, ValueError, KeyError, TypeError) as error:

@@ -111,16 +111,30 @@ class TestOrder:
 
     def test_a_round_that_was_begun_does_not_begin_again(self, federation, states):
         site, request = federation.sites["alder"], states["questions"][0]
-        for name in ("ready", "training", "agreed", "answered"):
+        smaller = request.model_copy(update={"cohort": ("alder", "beech", "cedar")})
+        for name, question, model in (
+            ("ready", request, MODEL),
+            ("training", request, MODEL),
+            *((name, request, OTHER_MODEL) for name in ("masked", "agreed", "answered")),
+            *((name, smaller, MODEL) for name in ("masked", "agreed", "answered")),
+        ):
             with pytest.raises(
                 SecureSumError, match="alder: round 3 is burnt, the last one begun was 3"
             ) as refused:
-                site.begin(states[name], request, MODEL)
+                site.begin(states[name], question, model)
             assert refused.value.check == "burnt"
         with pytest.raises(SecureSumError, match="burnt"):
-            site.begin(states["masked"], request, OTHER_MODEL)
-        with pytest.raises(SecureSumError, match="burnt"):
             site.begin(states["answered"], request.model_copy(update={"round": 2}), MODEL)
+
+    def test_a_coordinator_that_forgot_a_round_is_told_all_of_it_again(self, federation, states):
+        """Nothing else: each answer has the bytes that it had."""
+        site, (first, second, third) = federation.sites["alder"], states["questions"]
+        again = site.begin(states["answered"], first, MODEL)
+        assert again is states["answered"]
+        assert again.sent.vector.tobytes() == states["masked"].reply.vector.tobytes()
+        agreed = site.answer(again, second)
+        assert agreed.reply == states["agreed"].reply
+        assert site.open(agreed, third).reply == states["answered"].reply
 
     def test_from_any_state_of_a_round_a_later_one_begins(self, federation, states):
         later = states["questions"][0].model_copy(update={"round": 4, "adverts": ()})
