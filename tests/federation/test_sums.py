@@ -1,4 +1,4 @@
-"""Both sides compute a study's plan and grids, so they have to come out equal, with room for what is added."""
+"""Both sides compute a study's plan and grids, so they have to come out equal, and have room."""
 
 import dataclasses
 import math
