@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from federation.errors import ConfigError
 from federation.schema import Frozen
 from federation.secure_sum.parties import Parties
 from federation.tasks import Option
@@ -348,9 +349,13 @@ class Study(Frozen):
         Raises:
             ConfigError: no sum over them would hide anybody.
         """
-        if self.secure_sum is None:
+        spec = self.secure_sum
+        if spec is None:
             return None
-        return Parties(len(self.participants), self.secure_sum.colluding, self.secure_sum.dropouts)
+        try:
+            return Parties(len(self.participants), spec.colluding, spec.dropouts)
+        except ConfigError as error:
+            raise ConfigError(f"secure_sum: {error}; or aggregation=plain") from error
 
     @property
     def fewest_hospitals(self) -> int:

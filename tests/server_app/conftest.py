@@ -40,6 +40,7 @@ TINY = (
     "training.steps=2",
     "compare=false",
     "audit=false",
+    "aggregation=plain",
 )
 # The same over a task of noise that takes no time, and repeatable.
 NOISE = (
