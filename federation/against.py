@@ -1,13 +1,29 @@
-"""Whom a study's promise holds against: one ε for each who may be looking, and what it rests on."""
+"""Whom a study's promise holds against: one ε for each who may be looking, and what it rests on.
 
-from collections.abc import Iterable
+Every sentence about that stands here, so that a report, a model card and a hospital's own pages say the same.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from federation.promise import epsilon_before
+from federation.accounting import epsilon_spent
+from federation.errors import PrivacyError
+from federation.noise_share import Views
+from federation.page.numbers import cost
+from federation.promise import epsilon_before, evaluation_noise, seen
+from federation.secure_sum.parties import Parties
 from federation.study import Study
 
 Against = Literal["coordinator", "peer", "everybody"]
+
+# Who is looking, where no study says how many of them there are.
+ONLOOKERS: dict[Against, str] = {
+    "coordinator": "the coordinator and the hospitals in league with it",
+    "peer": "a single other hospital",
+    "everybody": "everybody together",
+}
+APART = "each by itself, so that the coordinator sees it"
 
 
 @dataclass(frozen=True)
@@ -16,47 +32,119 @@ class Guarantee:
 
     Attributes:
         against: who is looking.
+        title: the same in words, e.g. ``"the coordinator with 1 of 4 hospitals"``.
         epsilon: what the whole study costs each patient before them, at its δ; None where nothing bounds it.
         assumption: what it rests on, in a sentence.
     """
 
     against: Against
+    title: str
     epsilon: float | None
     assumption: str
 
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"ε = 3 against everybody together"``; ``"no bound"`` in the place of an ε."""
+        return f"{bounded(self.epsilon)} against {self.title}"
+
+
+_Cost = Callable[[Callable[[Views], float]], float | None]
+
 
 def guarantees(study: Study) -> tuple[Guarantee, ...]:
-    """What ``study`` promises, the headline first; nothing without privacy."""
-    return tuple(_guarantees(study))
+    """What ``study`` promises whoever learns, the headline first; nothing without privacy."""
+    return tuple(_guarantees(study, lambda whom: epsilon_before(study, study.total_steps, whom)))
 
 
-def _guarantees(study: Study) -> Iterable[Guarantee]:
-    parties, steps = study.parties, study.total_steps
+def evaluation_guarantees(study: Study) -> tuple[Guarantee, ...]:
+    """The same for whoever is held out; nothing without an evaluation."""
+    noise, delta = evaluation_noise(study), study.privacy.delta
+    if noise is None or delta is None:
+        return ()
+
+    def epsilon(whom: Callable[[Views], float]) -> float | None:
+        try:
+            return epsilon_spent(whom(seen(study, noise)), 1.0, 1, delta)
+        except PrivacyError:
+            return None
+
+    return tuple(_guarantees(study, epsilon))
+
+
+def headline(study: Study) -> str:
+    """Whom the ε that ``study`` names is against; empty without privacy."""
+    if study.privacy.mode == "none":
+        return ""
+    distributed = _distributed(study)
+    return ONLOOKERS["everybody"] if distributed is None else _coordinator(distributed)
+
+
+def travel(study: Study) -> str:
+    """How updates get to the coordinator, as the end of a sentence: ``"updates travel …"``."""
+    parties = study.parties
+    if parties is None:
+        return APART
+    sites, league = parties.sites, f"up to {parties.colluding}" if parties.colluding else "none"
+    return (
+        f"in secure sums over at least {parties.min_survivors} of {sites} hospitals, {league} of them "
+        "in league with the coordinator"
+    )
+
+
+def bounded(epsilon: float | None) -> str:
+    """``"ε = 3"``, rounded up, or ``"no bound"``."""
+    return "no bound" if epsilon is None else f"ε = {cost(epsilon)}"
+
+
+def _guarantees(study: Study, epsilon: _Cost) -> Iterable[Guarantee]:
+    parties = _distributed(study)
     if study.privacy.mode == "none":
         return
-    if study.privacy.mode != "distributed" or parties is None:
+    if parties is None:
         yield Guarantee(
             "everybody",
-            epsilon_before(study, steps, lambda views: views.everybody),
+            ONLOOKERS["everybody"],
+            epsilon(lambda views: views.everybody),
             "Holds even if the coordinator and all other hospitals work together, since each hospital adds "
             "all of the noise itself.",
         )
         return
     yield Guarantee(
         "coordinator",
-        epsilon_before(study, steps, lambda views: views.coordinator),
-        f"Against the coordinator and up to {parties.colluding} of the {parties.sites} hospitals in league "
-        f"with it; rests on the other {parties.honest} or more whose noise is in every sum being honest.",
+        _coordinator(parties),
+        epsilon(lambda views: views.coordinator),
+        f"Holds as long as {_others(parties)} in league with the coordinator: the noise of at least "
+        f"{parties.honest} honest hospitals is in every sum.",
     )
     yield Guarantee(
         "peer",
-        epsilon_before(study, steps, lambda views: views.peer),
-        "Against any one other hospital that knows its own share of the noise and sees the models; rests on "
-        "its not being in league with the coordinator or with another hospital.",
+        ONLOOKERS["peer"],
+        epsilon(lambda views: views.peer),
+        "Holds as long as that hospital is in league with nobody: it knows its own share of the noise, and "
+        "sees the models.",
     )
     yield Guarantee(
         "everybody",
-        epsilon_before(study, steps, lambda views: views.everybody),
-        "Against the coordinator and all other hospitals together; rests on nobody but the patient's own "
-        "hospital, whose share of the noise is all that is left.",
+        ONLOOKERS["everybody"],
+        epsilon(lambda views: views.everybody),
+        "Holds even if the coordinator and all other hospitals work together: all that is left then is the "
+        "share of the noise that the patient's own hospital adds.",
     )
+
+
+def _distributed(study: Study) -> Parties | None:
+    """Who shares the noise; None where each site adds all of it, or nobody any."""
+    return study.parties if study.privacy.mode == "distributed" else None
+
+
+def _coordinator(parties: Parties) -> str:
+    if not parties.colluding:
+        return "the coordinator alone"
+    return f"the coordinator with {parties.colluding} of {parties.sites} hospitals"
+
+
+def _others(parties: Parties) -> str:
+    if not parties.colluding:
+        return "no hospital is"
+    verb = "is" if parties.colluding == 1 else "are"
+    return f"no more than {parties.colluding} of {parties.sites} hospitals {verb}"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from federation.against import Against
+from federation.against import APART, Against
 from federation.study import Aggregation, PrivacyMode
 from federation.unit import ADJACENCY, UNIT, Adjacency, Unit
 
@@ -51,11 +51,13 @@ class Guarantee(Entry):
     """What the whole study costs a patient before whoever is looking; see ``federation.against``.
 
     Attributes:
+        title: who is looking, in words.
         epsilon: at the study's δ; None where nothing bounds it.
         assumption: what it rests on, in a sentence.
     """
 
     against: Against
+    title: str
     epsilon: float | None
     assumption: str
 
@@ -65,11 +67,13 @@ class PrivacyStatement(Entry):
 
     Attributes:
         aggregation: whether the coordinator sees each hospital's update (``plain``) or sums only.
+        travel: the same in words, with how many hospitals are in a sum.
         guarantees: one for each who may be looking, the headline first.
     """
 
     mode: PrivacyMode
     aggregation: Aggregation = "plain"
+    travel: str = APART
     guarantees: tuple[Guarantee, ...] = ()
     epsilon: float | None
     delta: float | None

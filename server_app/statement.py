@@ -1,6 +1,6 @@
 """What a study promises each patient, as a statement for the record."""
 
-from federation.against import guarantees
+from federation.against import guarantees, travel
 from federation.promise import noise_multiplier
 from federation.study import Study
 from server_app.record import Guarantee, PrivacyStatement
@@ -12,6 +12,7 @@ def privacy_statement(study: Study, seed: int | None) -> PrivacyStatement:
     return PrivacyStatement(
         mode=privacy.mode,
         aggregation=study.aggregation,
+        travel=travel(study),
         guarantees=tuple(Guarantee(**vars(each)) for each in guarantees(study)),
         epsilon=privacy.epsilon,
         delta=privacy.delta,

@@ -1,0 +1,73 @@
+"""Whom a promise holds against, in numbers and in words."""
+
+import pytest
+
+from federation.against import evaluation_guarantees, guarantees, headline, travel
+from federation.config import compose_run
+from federation.promise import largest_local_epsilon
+
+SECURE = ("aggregation=secure",)
+DISTRIBUTED = ("privacy=distributed", "rounds=2", "training.steps=1")
+
+
+def study(*overrides):
+    return compose_run(overrides).study
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return study(*DISTRIBUTED)
+
+
+def test_without_privacy_nothing_is_promised_to_anybody():
+    open_to_all = study("privacy=none")
+    assert guarantees(open_to_all) == evaluation_guarantees(open_to_all) == ()
+    assert headline(open_to_all) == ""
+
+
+def test_noise_of_one_s_own_holds_against_everybody_and_says_so():
+    (only,) = guarantees(study("privacy=local", "rounds=2"))
+    assert only.against == "everybody"
+    assert only.epsilon == pytest.approx(8, rel=1e-2)
+    assert only.in_words == "ε = 8 against everybody together"
+    assert "even if the coordinator and all other hospitals work together" in only.assumption
+
+
+class TestDistributed:
+    def test_there_are_three_numbers_and_the_headline_is_the_study_s_own(self, shared):
+        first, second, third = guarantees(shared)
+        assert [each.against for each in (first, second, third)] == ["coordinator", "peer", "everybody"]
+        assert first.title == headline(shared) == "the coordinator with 1 of 4 hospitals"
+        assert first.epsilon == pytest.approx(shared.privacy.epsilon, rel=1e-2)
+        assert first.epsilon < third.epsilon, "everybody together sees through all shares but one"
+
+    def test_each_names_what_it_rests_on(self, shared):
+        first, second, third = (each.assumption for each in guarantees(shared))
+        assert "no more than 1 of 4 hospitals is in league with the coordinator" in first
+        assert "at least 2 honest hospitals" in first
+        assert "in league with nobody" in second
+        assert "even if the coordinator and all other hospitals work together" in third
+
+    def test_with_nobody_in_league_the_coordinator_is_alone(self):
+        alone = study(*DISTRIBUTED, "secure_sum.colluding=0")
+        first, second, _ = guarantees(alone)
+        assert first.title == "the coordinator alone"
+        assert "no hospital is in league" in first.assumption
+        assert first.epsilon < second.epsilon, "a hospital knows its own share, the coordinator none"
+
+    def test_the_held_out_have_three_numbers_too(self, shared):
+        told = evaluation_guarantees(shared)
+        assert [each.title for each in told] == [each.title for each in guarantees(shared)]
+        assert told[0].epsilon == pytest.approx(shared.evaluation.epsilon, rel=1e-2)
+        everybody = max(guarantees(shared)[-1].epsilon, told[-1].epsilon)
+        assert everybody == largest_local_epsilon(shared)
+
+
+class TestTravel:
+    def test_in_sums_it_says_over_how_many_of_how_many_and_who_may_be_in_league(self):
+        assert travel(study(*SECURE)) == (
+            "in secure sums over at least 3 of 4 hospitals, up to 1 of them in league with the coordinator"
+        )
+
+    def test_by_itself_it_says_that_the_coordinator_sees_it(self):
+        assert travel(study()) == "each by itself, so that the coordinator sees it"
