@@ -84,11 +84,16 @@ def travel(study: Study) -> str:
     parties = study.parties
     if parties is None:
         return APART
-    sites, league = parties.sites, f"up to {parties.colluding}" if parties.colluding else "none"
-    return (
-        f"in secure sums over at least {parties.min_survivors} of {sites} hospitals, {league} of them "
-        "in league with the coordinator"
-    )
+    return f"in secure sums over at least {parties.min_survivors} of {parties.sites} hospitals"
+
+
+def league(study: Study) -> str:
+    """How many may be in league with the coordinator before a sum hides no update; empty without sums."""
+    parties = study.parties
+    if parties is None:
+        return ""
+    many = f"up to {parties.colluding}" if parties.colluding else "none"
+    return f"{many} of them in league with the coordinator"
 
 
 def bounded(epsilon: float | None) -> str:

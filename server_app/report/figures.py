@@ -1,6 +1,7 @@
 """The figures of the report: each takes data and returns an ``<svg>``, or None where there is nothing."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from federation.messages import BIN_EDGES, BINS
 from federation.page.numbers import cost, percent, runs, score, with_interval
 from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, short, to_svg
-from server_app.record import EvaluationLine, HeldOut, Measurement, RoundLine, SiteSummary
+from server_app.record import EvaluationLine, Guarantee, HeldOut, Measurement, RoundLine, SiteSummary
 from server_app.report import odds
 from server_app.report.marks import dot, known, name_ends, score_across, score_upright, site_paths
 
@@ -208,7 +209,7 @@ def spent_and_gained(
 
 
 def attendance(rounds: Sequence[RoundLine], sites: Sequence[str]) -> str | None:
-    """Sites by rounds: a filled cell took part, a cross was asked and did not, an empty one was not asked."""
+    """Sites by rounds: a filled cell took part, a cross was asked and did not; a shaded round was lost."""
     if not rounds or not sites:
         return None
     heights = range(len(sites), 0, -1)
@@ -223,6 +224,9 @@ def attendance(rounds: Sequence[RoundLine], sites: Sequence[str]) -> str | None:
             axes.broken_barh(cells, (height - 0.4, 0.8), color=MODEL, alpha=0.6)
             axes.plot(away, [height] * len(away), "x", color=ALARM, markersize=9, markeredgewidth=2.4)
             told.append(f"{site} took part in {len(came)}" + (f", absent in {runs(away)}" if away else ""))
+        lost = [line.round for line in rounds if line.lost]
+        for number in lost:
+            axes.axvspan(number - 0.5, number + 0.5, color=ALARM, alpha=0.2, linewidth=0, zorder=0)
         axes.set_yticks(heights, [short(site) for site in sites])
         for tick in axes.get_yticklabels():
             tick.set_color(INK)
@@ -230,7 +234,53 @@ def attendance(rounds: Sequence[RoundLine], sites: Sequence[str]) -> str | None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=11))
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.set_xlabel("round")
-        return to_svg(figure, "attendance", f"Of {len(rounds)} rounds: {'; '.join(told)}.")
+        nothing = f" Came to nothing: {runs(lost)}." if lost else ""
+        return to_svg(figure, "attendance", f"Of {len(rounds)} rounds: {'; '.join(told)}.{nothing}")
+
+
+def against(guarantees: Sequence[Guarantee]) -> str | None:
+    """What the study costs a patient before each who may be looking, and what that rests on, on one axis.
+
+    The first is the promise. None where there is no other: a sentence says that as well.
+    """
+    if len(guarantees) < 2:
+        return None
+    known = [each.epsilon for each in guarantees if each.epsilon is not None]
+    end = 1.1 * max(known, default=1.0)
+    sentences = [textwrap.wrap(each.assumption, 64) for each in guarantees]
+    # Of each: its title, its line, its sentence, and some air.
+    heights = [len(lines) + 2.9 for lines in sentences]
+    with drawing():
+        figure, axes = blank(0.6 + 0.185 * sum(heights))
+        axes.set(xlim=(0, end), ylim=(0, sum(heights)), xlabel="ε of the whole study, per patient")
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks([])
+        beside = axes.get_yaxis_transform()
+        top = sum(heights)
+        for each, lines, height in zip(guarantees, sentences, heights, strict=True):
+            promise = each is guarantees[0]
+            colour = MODEL if promise else INK
+            told = "no bound" if each.epsilon is None else f"ε = {cost(each.epsilon)}"
+            for x, text, side in ((0.0, each.title, "left"), (1.0, told, "right")):
+                axes.text(
+                    x, top - 0.6, text, transform=beside, color=colour, weight="bold", ha=side, va="center"
+                )
+            reach = end if each.epsilon is None else each.epsilon
+            axes.plot((0, end), (top - 1.65,) * 2, color=GRID, linewidth=0.8, zorder=1)
+            axes.plot((0, reach), (top - 1.65,) * 2, color=colour, linewidth=2.2, zorder=2)
+            marker = ">" if each.epsilon is None else "D" if promise else "o"
+            axes.plot(reach, top - 1.65, marker, color=colour, markersize=8, zorder=3, clip_on=False)
+            for number, line in enumerate(lines):
+                axes.text(
+                    0, top - 2.65 - number, line, transform=beside, color=MUTED, fontsize=10, va="center"
+                )
+            top -= height
+        return to_svg(figure, "against", " ".join(_told_against(each) for each in guarantees))
+
+
+def _told_against(each: Guarantee) -> str:
+    told = "no bound" if each.epsilon is None else f"epsilon {cost(each.epsilon)}"
+    return f"Against {each.title}: {told}. {each.assumption}"
 
 
 def guessing(epsilon: float, delta: float) -> str:

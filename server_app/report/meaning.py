@@ -6,7 +6,7 @@ from federation.page.numbers import cost, count, percent, score, small, with_int
 from server_app.record import Summary
 from server_app.report import odds
 from server_app.report.reading import Run
-from server_app.report.text import class_names, promised, seeded
+from server_app.report.text import class_names, onlooker, promised, seeded
 
 _SEEDED = (
     "This run kept no such promise, because its noise came from a seed. What follows holds for the same "
@@ -23,7 +23,7 @@ def bound(summary: Summary) -> tuple[float, float] | None:
 
 
 def epsilon_in_words(summary: Summary) -> list[str]:
-    """Paragraphs: the promise, the bet, how strong that is, whom it counts."""
+    """Paragraphs: the promise, whom it holds against, the bet, how strong that is, whom it counts."""
     if summary.privacy.mode == "none":
         return [
             "Nothing was promised. Without noise there is no bound on what the model, or an update on its "
@@ -35,21 +35,32 @@ def epsilon_in_words(summary: Summary) -> list[str]:
     epsilon, delta = agreed
     return [
         *([_SEEDED] if seeded(summary) else []),
-        _promise(epsilon, delta),
-        _bet(epsilon, delta),
+        _promise(epsilon, delta, onlooker(summary)),
+        *_against(summary),
+        _bet(epsilon, delta, onlooker(summary)),
         _honest(epsilon, delta),
         _twice(summary, epsilon),
     ]
 
 
-def _promise(epsilon: float, delta: float) -> str:
+def _promise(epsilon: float, delta: float, whom: str) -> str:
+    released = f"whatever {whom} can see" if whom else "whatever leaves a hospital"
     return (
         "The promise is to each patient. Take the study as it ran, and the same study with one patient "
-        "added or removed, all images of that patient at once: whatever leaves a hospital is at most "
+        f"added or removed, all images of that patient at once: {released} is at most "
         f"{_factor(epsilon)} (e^ε) times as likely in one as in the other, apart from a slack of "
         f"δ = {small(delta)}. The smaller ε, the less anybody can tell the two apart; at ε = 0 nothing could "
         "be learned at all."
     )
+
+
+def _against(summary: Summary) -> list[str]:
+    """Where the promise holds against everybody, that; the other cases have a picture."""
+    return [
+        f"Whom it holds against: {each.title}. {each.assumption}"
+        for each in summary.privacy.guarantees
+        if not onlooker(summary)
+    ]
 
 
 def _factor(epsilon: float) -> str:
@@ -61,11 +72,12 @@ def _factor(epsilon: float) -> str:
     )
 
 
-def _bet(epsilon: float, delta: float) -> str:
+def _bet(epsilon: float, delta: float, whom: str) -> str:
+    released = f"all that {whom} can see" if whom else "everything that was released"
     return (
-        "As a bet: somebody flips a coin to decide whether your record takes part, then shows everything "
-        "that was released to a guesser who knows all the other patients. Without the release the guesser is "
-        f"right half of the time. With it, at most e^ε/(1+e^ε) of the time, and a little for δ: "
+        f"As a bet: somebody flips a coin to decide whether your record takes part, then shows {released} "
+        "to a guesser who knows all the other patients. Without it the guesser is right half of the time. "
+        f"With it, at most e^ε/(1+e^ε) of the time, and a little for δ: "
         f"{percent(odds.best_guess(1, delta))} at ε = 1, {percent(odds.best_guess(3, delta))} at ε = 3, and "
         f"{percent(odds.best_guess(epsilon, delta))} at this study's ε = {cost(epsilon)}."
     )
@@ -106,10 +118,11 @@ def held_out(summary: Summary) -> list[str]:
         "whom nothing was learnt, get which score from the released model"
     )
     if told.noise is not None and told.delta is not None:
+        whom = onlooker(summary)
         how += (
-            f", and adds noise before it tells: to each held-out patient it promises "
-            f"ε = {cost(told.epsilon)} at δ = {small(told.delta)}. Each count is off by about "
-            f"{told.noise:.1f} patients."
+            f", and adds {'its share of the noise' if whom else 'noise'} before it tells: to each held-out "
+            f"patient that promises ε = {cost(told.epsilon)} at δ = {small(told.delta)}"
+            f"{f', against {whom}' if whom else ''}. Each count is off by about {told.noise:.1f} patients."
         )
     else:
         how += ". This study asks for no noise, so these counts may give somebody away."

@@ -42,6 +42,8 @@ def render(run: Run) -> str:
         samples=base64.b64encode(run.samples).decode() if run.samples else "",
         class_names=text.class_names(summary),
         absences=_absences(run.rounds),
+        lost_rounds=text.lost_rounds(run.rounds),
+        onlooker=text.onlooker(summary),
         epsilon_in_words=meaning.epsilon_in_words(summary),
         limits=meaning.limits(run),
         noise=text.noise(summary.privacy),
@@ -59,6 +61,7 @@ def _pictures(run: Run) -> dict[str, str | None]:
         "held_out": figures.held_out(summary.held_out, text.class_names(summary)),
         "spent_and_gained": figures.spent_and_gained(run.rounds, run.evaluations, summary.sites),
         "attendance": figures.attendance(run.rounds, run.sites),
+        "against": figures.against(summary.privacy.guarantees),
         "guessing": figures.guessing(*agreed) if agreed else None,
     }
 

@@ -60,7 +60,7 @@ where a probability of one half is called {{ class_names[1] }}.
 </div>
 {% if pictures.held_out %}
 {% call figure(pictures.held_out, "Held-out patients by score") %}
-Counted at each hospital, noised there, and added up here. A good model has its bars at the two ends. Counts below
+Counted at each hospital, noised there, and {{ "told as a sum" if summary.privacy.aggregation == "secure" else "added up here" }}. A good model has its bars at the two ends. Counts below
 zero are noise.
 {% endcall %}
 {% endif %}
@@ -83,7 +83,7 @@ of them, so that no test score chose it.
 {% endif %}
 {% if pictures.spent_and_gained %}
 {% call figure(pictures.spent_and_gained, "Privacy spent, accuracy gained") %}
-Each round costs every patient some ε (to the right) and should buy accuracy (up). A line that no longer rises
+Each round costs every patient some ε{{ " against " ~ onlooker if onlooker }} (to the right) and should buy accuracy (up). A line that no longer rises
 pays for nothing. Each mark is the released model.
 {% endcall %}
 {% endif %}
@@ -92,6 +92,13 @@ pays for nothing. Each mark is the released model.
 A filled cell took part; a <span class="key alarm">✕</span> was asked and did not.
 {% if not absences %}
 Nobody was absent.
+{% endif %}
+{% if lost_rounds %}
+A <span class="key alarm">shaded</span> round came to nothing: the model stayed as it was, and what patients gave for
+it is given all the same.
+{% for sentence in lost_rounds %}
+<br>{{ sentence }}
+{% endfor %}
 {% endif %}
 {% endcall %}
 {% endif %}
@@ -127,6 +134,23 @@ shown.</figcaption>
 </section>
 {% endif %}
 
+{% if pictures.against %}
+<section>
+<h2>Whom the promise holds against</h2>
+<div class="pair">
+<div>
+<p>No hospital adds all of the noise: each adds a share, and the secure sum holds them all. So how much noise stands
+before somebody depends on who that is, and there is an ε for each.</p>
+<p>The <span class="key model">◆ first</span> is the promise of the study: every other ε on this page is against
+{{ onlooker }}.</p>
+</div>
+{% call figure(pictures.against, "Who is looking, and what they can learn at most") %}
+The further to the right, the more can be learnt of one patient. Beneath each line is what its ε rests on.
+{% endcall %}
+</div>
+</section>
+{% endif %}
+
 <section>
 <h2>What ε promises to a patient</h2>
 <div class="pair">
@@ -137,7 +161,7 @@ shown.</figcaption>
 </div>
 {% if pictures.guessing %}
 {% call figure(pictures.guessing, "How often can a guess about you be right?") %}
-The solid line is what the promise leaves possible to anybody, at δ = {{ number.small(summary.privacy.delta) }};
+The solid line is what the promise leaves possible to {{ onlooker or "anybody" }}, at δ = {{ number.small(summary.privacy.delta) }};
 nobody can do better: (e<sup>ε</sup> + δ) / (e<sup>ε</sup> + 1). The dashed line is what one release of Gaussian noise with that same promise allows.
 {% endcall %}
 {% endif %}
@@ -161,6 +185,9 @@ tells who taught it.</p>
 Simulation: in a real federation these figures stay at the hospital. Intervals are 95 %.
 {% else %}
 Scores stay at the hospitals.
+{% endif %}
+{% if onlooker %}
+ε is against {{ onlooker }}.
 {% endif %}
 </caption>
 <thead role="rowgroup"><tr role="row">
@@ -200,7 +227,8 @@ Scores stay at the hospitals.
 <dt>model version</dt><dd><code>{{ summary.model_version or "none" }}</code></dd>
 <dt>started</dt><dd>{{ summary.started }}</dd>
 <dt>status</dt><dd>{{ summary.status }}</dd>
-<dt>privacy</dt><dd>{{ summary.privacy.mode }}; unit: {{ summary.privacy.unit }}; adjacency: {{ summary.privacy.adjacency }}{% if noise %}; {{ noise }}{% endif %}; noise from: {{ summary.privacy.secret }}</dd>
+<dt>updates</dt><dd>travelled {{ summary.privacy.travel }}</dd>
+<dt>privacy</dt><dd>{{ summary.privacy.mode }}{{ ", against " ~ summary.privacy.guarantees[0].title if summary.privacy.guarantees }}; unit: {{ summary.privacy.unit }}; adjacency: {{ summary.privacy.adjacency }}{% if noise %}; {{ noise }}{% endif %}; noise from: {{ summary.privacy.secret }}</dd>
 {% if run.rounds %}
 <dt>global model after round {{ run.rounds[-1].round }}</dt><dd><code>{{ run.rounds[-1].model_sha256 }}</code> (SHA-256)</dd>
 {% endif %}

@@ -1,13 +1,13 @@
 """The report's sentences about results, each built from the record and careful with what is missing."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from federation.page.numbers import DASH, apart, cost, count, duration, interval, score, span
+from federation.page.numbers import DASH, apart, cost, count, duration, interval, runs, score, span
 from federation.unit import at_delta
-from server_app.record import Measurement, PrivacyStatement, Summary
+from server_app.record import Measurement, PrivacyStatement, RoundLine, Summary
 from server_app.report.reading import Run
 
 
@@ -41,7 +41,7 @@ def headline(run: Run) -> str:
         reached = f"reaches {score(told.auc)} (AUC), by the hospitals' own count"
         return f"The model that {hospitals} trained {protection(summary)} {reached}."
     if summary.pooled is None or summary.pooled.auc is None:
-        rounds = count(len(run.rounds), "round")
+        rounds = count(len(run.rounds) - len(_lost(run.rounds)), "round")
         return f"{hospitals} trained one model in {rounds} {protection(summary)}; {_no_score(summary)}."
     together = score(summary.pooled.auc)
     alone = _alone(summary)
@@ -64,13 +64,23 @@ def _attendance(run: Run) -> str:
 
 
 def protection(summary: Summary) -> str:
-    """``"at ε = 8 per patient"``, or what stands in its place."""
+    """``"at ε = 8 per patient"``, with whom it is against if not everybody, or what stands in its place."""
     if summary.privacy.mode == "none":
         return "without privacy protection"
     epsilon = promised(summary)
     if epsilon is None:
         return "at an unrecorded ε"
-    return f"at {'a nominal ' if seeded(summary) else ''}ε = {cost(epsilon)} per patient"
+    whom = onlooker(summary)
+    return (
+        f"at {'a nominal ' if seeded(summary) else ''}ε = {cost(epsilon)} per patient"
+        f"{f' against {whom}' if whom else ''}"
+    )
+
+
+def onlooker(summary: Summary) -> str:
+    """Whom alone the promise is against; empty where it holds against everybody, or nothing was promised."""
+    guarantees = summary.privacy.guarantees
+    return guarantees[0].title if guarantees and guarantees[0].against != "everybody" else ""
 
 
 def seeded(summary: Summary) -> bool:
@@ -143,6 +153,12 @@ def _privacy_notes(summary: Summary) -> Iterator[Note]:
             f"The noise came from a seed{seed}, so that the run can be repeated. Who knows the "
             "seed can take the noise off again: this run protects nobody, and its ε says what the same study "
             "would promise with secret noise.",
+        )
+    if summary.privacy.mode != "none" and not summary.privacy.guarantees:
+        yield Note(
+            "alarm",
+            "The record does not say against whom its ε holds, nor what that rests on: ask whoever ran the "
+            "study before anybody relies on it.",
         )
     agreed, paid = summary.privacy.epsilon, spent(summary)
     if agreed is not None and paid is not None and paid > agreed * (1 + 1e-9):
@@ -220,10 +236,16 @@ def facts(run: Run) -> list[Fact]:
     else:
         bounds = interval(pooled.auc_interval)
         quality = Fact("test AUC", score(pooled.auc), f"95 % interval {bounds}" if bounds else "no interval")
-    planned = f"of {summary.rounds:,} planned" if summary.rounds != len(run.rounds) else "as planned"
+    lost = len(_lost(run.rounds))
+    done = len(run.rounds) - lost
+    planned = f"of {summary.rounds:,} planned" if summary.rounds != done else "as planned"
     return [
-        Fact("hospitals", f"{len(run.participants):,}", _attendance(run)),
-        Fact("rounds", f"{len(run.rounds):,}", planned),
+        Fact(
+            "hospitals",
+            f"{len(run.participants):,}",
+            f"{_attendance(run)}; updates travelled {summary.privacy.travel}",
+        ),
+        Fact("rounds", f"{done:,}", planned + (f"; {lost:,} came to nothing" if lost else "")),
         quality,
         Fact("ε per patient", *_epsilon_fact(summary)),
         Fact("time", duration(summary.seconds), f"started {_minute(summary.started)}"),
@@ -235,7 +257,24 @@ def _epsilon_fact(summary: Summary) -> tuple[str, str]:
         return "∞", "no protection"
     paid = spent(summary)
     really = f"really spent: {cost(paid)}" if paid is not None else "spent: not recorded"
-    return cost(promised(summary)), f"{really}; {at_delta(summary.privacy.delta)}"
+    guarantees = summary.privacy.guarantees
+    whom = f"against {guarantees[0].title}; " if guarantees else ""
+    return cost(promised(summary)), f"{whom}{really}; {at_delta(summary.privacy.delta)}"
+
+
+def lost_rounds(rounds: Iterable[RoundLine]) -> list[str]:
+    """A sentence for each reason for which rounds came to nothing."""
+    found: dict[str, list[int]] = {}
+    for line in _lost(rounds):
+        found.setdefault(line.lost.strip().rstrip("."), []).append(line.round)
+    return [
+        f"{'Round' if len(numbers) == 1 else 'Rounds'} {runs(numbers)} came to nothing: {reason}."
+        for reason, numbers in found.items()
+    ]
+
+
+def _lost(rounds: Iterable[RoundLine]) -> list[RoundLine]:
+    return [line for line in rounds if line.lost]
 
 
 def _minute(started: str) -> str:

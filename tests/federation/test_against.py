@@ -2,11 +2,10 @@
 
 import pytest
 
-from federation.against import evaluation_guarantees, guarantees, headline, travel
+from federation.against import evaluation_guarantees, guarantees, headline, league, travel
 from federation.config import compose_run
 from federation.promise import largest_local_epsilon
 
-SECURE = ("aggregation=secure",)
 DISTRIBUTED = ("privacy=distributed", "rounds=2", "training.steps=1")
 
 
@@ -65,9 +64,12 @@ class TestDistributed:
 
 class TestTravel:
     def test_in_sums_it_says_over_how_many_of_how_many_and_who_may_be_in_league(self):
-        assert travel(study(*SECURE)) == (
-            "in secure sums over at least 3 of 4 hospitals, up to 1 of them in league with the coordinator"
-        )
+        summed = study("aggregation=secure")
+        assert travel(summed) == "in secure sums over at least 3 of 4 hospitals"
+        assert league(summed) == "up to 1 of them in league with the coordinator"
+        assert league(study("aggregation=secure", "secure_sum.colluding=0")).startswith("none of them")
 
     def test_by_itself_it_says_that_the_coordinator_sees_it(self):
-        assert travel(study()) == "each by itself, so that the coordinator sees it"
+        alone = study()
+        assert travel(alone) == "each by itself, so that the coordinator sees it"
+        assert not league(alone)

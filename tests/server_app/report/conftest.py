@@ -10,6 +10,7 @@ from server_app.record import (
     Absence,
     Comparison,
     EvaluationLine,
+    Guarantee,
     HeldOut,
     Measurement,
     PrivacyStatement,
@@ -22,6 +23,7 @@ from server_app.record import (
 
 SITES = ("alder", "birch", "cedar", "dogwood")
 ALONE = (0.91, 0.90, 0.88, 0.87)
+ALL_THE_NOISE = "Holds since each hospital adds all of the noise itself."
 # One transparent pixel.
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -66,6 +68,11 @@ def a_summary() -> Summary:
         classes=("benign", "malignant"),
         privacy=PrivacyStatement(
             mode="local",
+            guarantees=(
+                Guarantee(
+                    against="everybody", title="everybody together", epsilon=8.0, assumption=ALL_THE_NOISE
+                ),
+            ),
             epsilon=8.0,
             delta=1e-5,
             noise_multiplier=0.73,
@@ -129,6 +136,49 @@ def some_rounds(reason: str = "no answer for 60 s") -> list[RoundLine | Evaluati
 @pytest.fixture
 def summary() -> Summary:
     return a_summary()
+
+
+@pytest.fixture
+def shared(summary: Summary) -> Summary:
+    """The same with noise that all hospitals share, in secure sums, and three numbers."""
+    found = (
+        Guarantee(
+            against="coordinator",
+            title="the coordinator with 1 of 4 hospitals",
+            epsilon=7.98,
+            assumption="Rests on two honest hospitals.",
+        ),
+        Guarantee(
+            against="peer",
+            title="a single other hospital",
+            epsilon=7.5,
+            assumption="Rests on its being in league with nobody.",
+        ),
+        Guarantee(
+            against="everybody",
+            title="everybody together",
+            epsilon=None,
+            assumption="Rests on the hospital's own share & nobody else.",
+        ),
+    )
+    changes = {
+        "mode": "distributed",
+        "aggregation": "secure",
+        "travel": "in secure sums over at least 3 of 4 hospitals",
+        "guarantees": found,
+    }
+    return summary.model_copy(update={"privacy": summary.privacy.model_copy(update=changes)})
+
+
+@pytest.fixture
+def losing(rounds: Callable[..., list[RoundLine | EvaluationLine]]) -> list[RoundLine | EvaluationLine]:
+    """Three rounds of which the second came to nothing."""
+    return [
+        line.model_copy(update={"lost": "2 hospitals are in the sum, quorum 3", "participants": ()})
+        if isinstance(line, RoundLine) and line.round == 2
+        else line
+        for line in rounds()
+    ]
 
 
 @pytest.fixture

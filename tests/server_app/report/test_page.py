@@ -181,6 +181,53 @@ def test_without_privacy_there_is_no_bound_to_draw(write_run, summary):
     assert "How often can a guess" not in page
 
 
+class TestWhomItHoldsAgainst:
+    """A page of shared noise names all who may look, at what ε, resting on what."""
+
+    @staticmethod
+    def unsaid(page, privacy):
+        """What of a promise's numbers a page keeps to itself."""
+        text = unescape(page)
+        return [
+            told
+            for each in privacy.guarantees
+            for told in (
+                f"Against {each.title}: {f'epsilon {each.epsilon:g}' if each.epsilon else 'no bound'}.",
+                each.assumption,
+            )
+            if told not in text
+        ]
+
+    def test_all_three_stand_on_it_with_what_they_rest_on(self, write_run, shared):
+        page = page_of(write_run(shared))
+        assert not self.unsaid(page, shared.privacy)
+        assert "Whom the promise holds against" in page
+        assert "every other ε on this page is against\nthe coordinator with 1 of 4 hospitals." in page
+        assert "leaves possible to the coordinator with 1 of 4 hospitals" in page
+        assert Tags(page).open == []
+
+    @pytest.mark.parametrize("kept", [0, 1, 2])
+    def test_a_page_that_leaves_one_out_is_caught(self, write_run, shared, kept):
+        fewer = shared.privacy.model_copy(update={"guarantees": shared.privacy.guarantees[:kept]})
+        page = page_of(write_run(shared.model_copy(update={"privacy": fewer})))
+        assert self.unsaid(page, shared.privacy)
+        assert ("does not say against whom its ε holds" in page) == (kept == 0)
+
+    def test_noise_of_one_s_own_needs_no_picture(self, write_run, summary):
+        page = page_of(write_run(summary))
+        assert "Whom the promise holds against" not in page
+        assert "Whom it holds against: everybody together." in page
+        assert "leaves possible to anybody" in page
+
+    def test_a_lost_round_is_told_with_its_reason_in_words_and_in_the_picture(
+        self, write_run, summary, losing
+    ):
+        page = page_of(write_run(summary, losing))
+        assert "Round 2 came to nothing: 2 hospitals are in the sum, quorum 3." in page
+        assert "Came to nothing: 2." in page
+        assert "came to nothing" not in page_of(write_run(summary))
+
+
 class TestWrongRecords:
     def test_no_summary(self, tmp_path):
         with pytest.raises(MessageError, match=r"summary\.json does not exist: has the run ended"):

@@ -6,7 +6,9 @@ from server_app.record import Absence, Summary
 from server_app.report import meaning
 from server_app.report.meaning import epsilon_in_words, limits
 from server_app.report.reading import Run
-from server_app.report.text import explanation, facts, headline, notes, verdict
+from server_app.report.text import explanation, facts, headline, lost_rounds, notes, verdict
+
+APART = "updates travelled each by itself, so that the coordinator sees it"
 
 
 def without_scores(summary: Summary, **changes: object) -> Summary:
@@ -57,7 +59,7 @@ class TestHeadline:
 
     def test_who_took_part_in_no_round_is_not_counted(self, without_dogwood):
         assert headline(without_dogwood) == "Together, 3 hospitals reach 0.94 (AUC) at ε = 8 per patient."
-        assert ("hospitals", "3", "of 4 asked; 1 absence") in {
+        assert ("hospitals", "3", f"of 4 asked; 1 absence; {APART}") in {
             (fact.label, fact.value, fact.note) for fact in facts(without_dogwood)
         }
 
@@ -82,6 +84,15 @@ class TestHeadline:
 
     def test_calls_epsilon_nominal_when_the_noise_came_from_a_seed(self, summary):
         assert "at a nominal ε = 8" in headline(Run(summary.model_copy(update={"seed": 7})))
+
+    def test_where_noise_is_shared_it_says_against_whom(self, shared):
+        assert headline(Run(shared)).endswith(
+            "at ε = 8 per patient against the coordinator with 1 of 4 hospitals."
+        )
+
+    def test_a_lost_round_is_not_counted(self, summary, losing):
+        run = Run(without_scores(summary), tuple(losing[::2]))
+        assert headline(run).startswith("4 hospitals trained one model in 2 rounds")
 
     def test_a_failed_run_says_so_and_why(self, summary, rounds):
         failed = summary.model_copy(
@@ -144,8 +155,31 @@ class TestNotes:
         text = told(Run(summary.model_copy(update={"sites": summary.sites | over})))
         assert "ε = 8 was promised, but patients paid up to 8.2." in text
 
+    @pytest.mark.parametrize("kind", ["summary", "shared"])
+    def test_a_promise_that_does_not_say_against_whom_is_an_alarm(self, kind, request):
+        whole = request.getfixturevalue(kind)
+        unsaid = whole.model_copy(update={"privacy": whole.privacy.model_copy(update={"guarantees": ()})})
+        assert "does not say against whom" in told(Run(unsaid))
+        assert "does not say against whom" not in told(Run(whole))
+
+    def test_without_a_promise_nobody_asks_against_whom(self, summary):
+        nothing = without_privacy(summary)
+        privacy = nothing.privacy.model_copy(update={"guarantees": ()})
+        assert "against whom" not in told(Run(nothing.model_copy(update={"privacy": privacy})))
+
 
 class TestMeaning:
+    def test_noise_of_one_s_own_is_said_to_hold_against_everybody(self, summary):
+        text = " ".join(epsilon_in_words(summary))
+        assert "Whom it holds against: everybody together. Holds since each hospital adds all" in text
+        assert "whatever leaves a hospital is" in text
+
+    def test_where_noise_is_shared_the_bet_is_about_what_those_can_see_that_it_is_against(self, shared):
+        text = " ".join(epsilon_in_words(shared))
+        assert "whatever the coordinator with 1 of 4 hospitals can see is at most" in text
+        assert "shows all that the coordinator with 1 of 4 hospitals can see to a guesser" in text
+        assert "whatever leaves a hospital" not in text
+
     def test_names_the_bound_of_the_bet(self, summary):
         text = " ".join(epsilon_in_words(summary))
         assert "99.97\u00a0% at this study's ε = 8" in text
@@ -182,20 +216,40 @@ def test_limits_do_not_call_other_data_rendered(summary):
 def test_the_strip_gives_promise_and_cost(summary, rounds):
     strip = {fact.label: (fact.value, fact.note) for fact in facts(Run(summary, tuple(rounds()[::2])))}
     assert strip == {
-        "hospitals": ("4", "1 absence"),
+        "hospitals": ("4", f"1 absence; {APART}"),
         "rounds": ("3", "as planned"),
         "test AUC": ("0.94", "95 % interval 0.91–0.97"),
         "ε per patient": (
             "8",
-            "really spent: 7.99; per patient (add or remove one patient) at δ = 1e-05",
+            "against everybody together; really spent: 7.99; "
+            "per patient (add or remove one patient) at δ = 1e-05",
         ),
         "time": ("3 min 20 s", "started 2026-03-02 09:14"),
     }
 
 
+def test_the_strip_tells_lost_rounds_sums_and_whom_the_promise_is_against(shared, losing):
+    strip = {fact.label: (fact.value, fact.note) for fact in facts(Run(shared, tuple(losing[::2])))}
+    assert strip["rounds"] == ("2", "of 3 planned; 1 came to nothing")
+    assert strip["hospitals"][1].endswith("travelled in secure sums over at least 3 of 4 hospitals")
+    assert strip["ε per patient"][1].startswith("against the coordinator with 1 of 4 hospitals; really spent")
+
+
+def test_rounds_lost_for_one_reason_are_told_together(losing):
+    lost = losing[2]
+    others = [lost.model_copy(update={"round": number}) for number in (3, 7)]
+    odd = lost.model_copy(update={"round": 9, "lost": "no sum."})
+    assert lost_rounds([losing[0], lost, *others, odd]) == [
+        "Rounds 2–3, 7 came to nothing: 2 hospitals are in the sum, quorum 3.",
+        "Round 9 came to nothing: no sum.",
+    ]
+
+
 def test_the_strip_of_a_run_that_never_began_praises_nobody_s_attendance(summary):
     unbegun = Run(summary.model_copy(update={"status": "failed", "reason": "quorum", "sites": {}}))
-    assert ("hospitals", "0", "no round has begun") in {(f.label, f.value, f.note) for f in facts(unbegun)}
+    assert ("hospitals", "0", f"no round has begun; {APART}") in {
+        (f.label, f.value, f.note) for f in facts(unbegun)
+    }
 
 
 class TestHeldOut:
@@ -220,6 +274,11 @@ class TestHeldOut:
         assert "ε = 2" in told
         assert "off by about 4.2 patients" in told
         assert "dogwood did not tell: too few." in told
+
+    def test_where_noise_is_shared_it_says_so_and_against_whom(self, shared, held_out):
+        told = " ".join(meaning.held_out(without_scores(shared, held_out=held_out())))
+        assert "adds its share of the noise" in told
+        assert "ε = 2 at δ = 0.00001 (1 in 100,000), against the coordinator with 1 of 4 hospitals" in told
 
     @pytest.mark.parametrize(
         ("changes", "said"),
