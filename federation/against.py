@@ -5,7 +5,7 @@ Every sentence about that stands here, so that a report, a model card and a hosp
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from federation.accounting import epsilon_spent
 from federation.errors import PrivacyError
@@ -42,10 +42,17 @@ class Guarantee:
     epsilon: float | None
     assumption: str
 
+
+class Told(Protocol):
+    """A guarantee, also as a record keeps it."""
+
     @property
-    def in_words(self) -> str:
-        """E.g. ``"ε = 3 against everybody together"``; ``"no bound"`` in the place of an ε."""
-        return f"{bounded(self.epsilon)} against {self.title}"
+    def title(self) -> str:
+        """Who is looking."""
+
+    @property
+    def epsilon(self) -> float | None:
+        """What it costs."""
 
 
 _Cost = Callable[[Callable[[Views], float]], float | None]
@@ -94,6 +101,11 @@ def league(study: Study) -> str:
         return ""
     many = f"up to {parties.colluding}" if parties.colluding else "none"
     return f"{many} of them in league with the coordinator"
+
+
+def in_words(guarantees: Iterable[Told]) -> str:
+    """E.g. ``"ε = 3 against a single other hospital, no bound against everybody together"``."""
+    return ", ".join(f"{bounded(each.epsilon)} against {each.title}" for each in guarantees)
 
 
 def bounded(epsilon: float | None) -> str:

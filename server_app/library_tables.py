@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from federation.against import headline, travel
 from federation.stored_models import StoredModel
 from federation.unit import at_delta
 
 
 def model_table(models: Sequence[StoredModel]) -> Table:
     """A row for each model."""
-    table = Table(box=SIMPLE_HEAD, caption=f"ε is {at_delta(None)}, at that δ.")
+    table = Table(box=SIMPLE_HEAD, caption=f"ε is {at_delta(None)}, at that δ; show says against whom.")
     for name in ("version", "round", "hospitals", "largest ε", "δ", "run"):
         table.add_column(name, overflow="fold")  # whole, since it is copied into the next command
     for model in models:
@@ -42,7 +43,10 @@ def model_facts(model: StoredModel) -> Table:
         "classes": ", ".join(study.task.classes),
         "hospitals": ", ".join(manifest.participants),
         "ε so far": "; ".join(f"{site}: {_shown(spent)}" for site, spent in manifest.epsilon.items()),
-        "that is": "no promise" if manifest.delta is None else at_delta(manifest.delta),
+        "that is": "no promise"
+        if manifest.delta is None
+        else f"{at_delta(manifest.delta)}, against {headline(study)}",
+        "updates": f"travelled {travel(study)}",
         "SHA-256": manifest.sha256,
         "file": str(model.path),
     }.items():

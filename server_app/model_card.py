@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from federation.against import bounded
 from federation.files import write_whole
 from federation.study import Study
-from server_app.record import Measurement, Summary
+from server_app.record import Measurement, PrivacyStatement, Summary
 
 _CARD = """\
 # {version}
@@ -91,19 +92,32 @@ def _start(study: Study) -> str:
 def _privacy(summary: Summary) -> str:
     privacy = summary.privacy
     if privacy.epsilon is None:
-        return "None was promised: no clipping, no noise. The model may give away who it was trained on."
+        return (
+            "None was promised: no clipping, no noise. The model may give away who it was trained on. "
+            f"Updates travelled {privacy.travel}."
+        )
     spent = "; ".join(
         f"{name}: {'no steps' if site.epsilon is None else f'{site.epsilon:.2f}'}"
         for name, site in summary.sites.items()
     )
+    first = next(iter(privacy.guarantees), None)
+    whom = "against whom is not on record" if first is None else f"against {first.title}"
     text = (
-        f"ε = {privacy.epsilon:g} at δ = {privacy.delta:g}, held by each hospital's updates alone, against "
-        f"everybody. Unit: {privacy.unit}, with all of a patient's images. Adjacency: {privacy.adjacency}. "
-        f"Spent by the steps really run: {spent}."
+        f"ε = {privacy.epsilon:g} at δ = {privacy.delta:g}, {whom}. Unit: {privacy.unit}, with all of a "
+        f"patient's images. Adjacency: {privacy.adjacency}. Spent by the steps really run: {spent}. Updates "
+        f"travelled {privacy.travel}.\n\n{_against(privacy)}"
     )
     if privacy.secret == "operating system":  # noqa: S105
         return text
-    return f"{text} **The noise of this run came from a seed, so it protects nobody.**"
+    return f"**The noise of this run came from a seed, so it protects nobody.** {text}"
+
+
+def _against(privacy: PrivacyStatement) -> str:
+    """What the whole study costs before each who may be looking, and what that rests on."""
+    rows = "\n".join(
+        f"| {each.title} | {bounded(each.epsilon)} | {each.assumption} |" for each in privacy.guarantees
+    )
+    return f"| against | the whole study | what it rests on |\n|---|---|---|\n{rows}"
 
 
 def _results(summary: Summary) -> str:

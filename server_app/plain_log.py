@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from federation.against import in_words, travel
 from federation.messages import Parameters
 from federation.study import Study
 from server_app.listeners import Listener
@@ -23,17 +24,23 @@ class PlainLog(Listener):
         self._folder = folder
         log.info("study %s (%s) in %s", study.name, study.id[:12], folder)
         log.info("hospitals: %s", ", ".join(membership.members))
+        log.info("updates travel %s", travel(study))
         for site, reason in membership.absent.items():
             log.warning("without %s: %s", site, reason)
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:  # noqa: ARG002
-        """Say who took part in the round, and who did not."""
-        log.info("round %d: %s (%.1f s)", line.round, ", ".join(line.participants), line.seconds)
+        """Say who took part in the round and who did not, or why nothing came of it."""
+        if line.lost:
+            log.warning("round %d came to nothing: %s (%.1f s)", line.round, line.lost, line.seconds)
+        else:
+            log.info("round %d: %s (%.1f s)", line.round, ", ".join(line.participants), line.seconds)
         for absence in line.absent:
             log.warning("round %d without %s: %s", line.round, absence.site, absence.reason)
 
     def finished(self, summary: Summary, parameters: Parameters | None) -> None:  # noqa: ARG002
-        """Write the report."""
+        """Say what was promised against whom, and write the report."""
         log.info("%s: %s %s", summary.status, summary.model_version, summary.reason)
+        if summary.privacy.guarantees:
+            log.info("promised: %s", in_words(summary.privacy.guarantees))
         if self._folder != Path():
             log.info("report: %s", write_report(self._folder))

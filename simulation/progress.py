@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from federation.against import travel
 from federation.config import RunOptions
 from federation.messages import Parameters
 from federation.study import Study
@@ -67,13 +68,16 @@ class Display(Listener):
         for name, reason in membership.absent.items():
             self.say(f"  {name:<12} stays out: {reason}")
             self._told[name] = reason.split(" (reference")[0]
+        self.say(f"  updates travel {travel(study)}")
         self.say("  approved by configuration: in a real hospital people decide")
 
     def round_finished(self, line: RoundLine, parameters: Parameters) -> None:  # noqa: ARG002
-        """One more round."""
+        """One more round, or one that came to nothing."""
         state = self._state(line)
         self._bar.update(self._task, completed=line.round, state=state)
-        if not self._drawn:
+        if line.lost:
+            self.say(f"round {line.round}/{self._rounds} came to nothing: {line.lost}")
+        elif not self._drawn:
             hospitals = ", ".join(line.participants)
             self.say(f"round {line.round}/{self._rounds}  {state}  {line.seconds:.1f} s  {hospitals}")
         for absence in line.absent:

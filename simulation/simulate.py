@@ -11,6 +11,7 @@ from rich.console import Console
 
 from client_app.audit.page import write_audit
 from client_app.audit.privacy_audit import audit_privacy
+from federation.against import in_words
 from federation.config import compose_run, run_folder
 from federation.errors import StorageError, WardroundError
 from federation.overrides import quoted
@@ -112,22 +113,27 @@ def _simulate(overrides: Sequence[str]) -> None:
 
 
 def _result(summary: Summary) -> str:
-    """What the released model reaches, in a line."""
+    """What the released model reaches, in a line, and in one more what was promised against whom."""
     pooled = summary.pooled
     paid = spent(summary)
     protection = "no privacy" if paid is None else f"ε = {cost(paid)} {at_delta(summary.privacy.delta)}"
     if pooled is None or pooled.auc is None or pooled.auc_interval is None:
         return (
             f"released {summary.model_version}, {protection}; the test patients are of one class, so it has "
-            "no AUC"
+            f"no AUC{_promise(summary)}"
         )
     low, high = pooled.auc_interval
     told = summary.held_out
     counted = "" if told is None or told.auc is None else f", by hospitals' noised counts {told.auc:.3f}"
     return (
         f"released {summary.model_version}: test AUC {pooled.auc:.3f} ({low:.3f}–{high:.3f}){counted}, "
-        f"{protection}"
+        f"{protection}{_promise(summary)}"
     )
+
+
+def _promise(summary: Summary) -> str:
+    told = in_words(summary.privacy.guarantees)
+    return f"\npromised to each patient: {told}" if told else ""
 
 
 def _leave(folder: Path, display: Display) -> None:

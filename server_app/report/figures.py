@@ -8,6 +8,7 @@ from typing import Literal
 
 from matplotlib.ticker import MaxNLocator
 
+from federation.against import bounded
 from federation.messages import BIN_EDGES, BINS
 from federation.page.numbers import cost, percent, runs, score, with_interval
 from federation.page.style import ALARM, GRID, INK, MODEL, MUTED, blank, drawing, short, to_svg
@@ -260,8 +261,7 @@ def against(guarantees: Sequence[Guarantee]) -> str | None:
         for each, lines, height in zip(guarantees, sentences, heights, strict=True):
             promise = each is guarantees[0]
             colour = MODEL if promise else INK
-            told = "no bound" if each.epsilon is None else f"ε = {cost(each.epsilon)}"
-            for x, text, side in ((0.0, each.title, "left"), (1.0, told, "right")):
+            for x, text, side in ((0.0, each.title, "left"), (1.0, bounded(each.epsilon), "right")):
                 axes.text(
                     x, top - 0.6, text, transform=beside, color=colour, weight="bold", ha=side, va="center"
                 )

@@ -1,8 +1,10 @@
 """Whom a promise holds against, in numbers and in words."""
 
+from dataclasses import replace
+
 import pytest
 
-from federation.against import evaluation_guarantees, guarantees, headline, league, travel
+from federation.against import evaluation_guarantees, guarantees, headline, in_words, league, travel
 from federation.config import compose_run
 from federation.promise import largest_local_epsilon
 
@@ -28,7 +30,7 @@ def test_noise_of_one_s_own_holds_against_everybody_and_says_so():
     (only,) = guarantees(study("privacy=local", "rounds=2"))
     assert only.against == "everybody"
     assert only.epsilon == pytest.approx(8, rel=1e-2)
-    assert only.in_words == "ε = 8 against everybody together"
+    assert in_words([only]) == "ε = 8 against everybody together"
     assert "even if the coordinator and all other hospitals work together" in only.assumption
 
 
@@ -39,6 +41,13 @@ class TestDistributed:
         assert first.title == headline(shared) == "the coordinator with 1 of 4 hospitals"
         assert first.epsilon == pytest.approx(shared.privacy.epsilon, rel=1e-2)
         assert first.epsilon < third.epsilon, "everybody together sees through all shares but one"
+
+    def test_in_words_all_three_stand_in_a_row(self, shared):
+        first, second, third = guarantees(shared)
+        assert in_words([first, second, replace(third, epsilon=None)]) == (
+            "ε = 3 against the coordinator with 1 of 4 hospitals, ε = 3 against a single other hospital, "
+            "no bound against everybody together"
+        )
 
     def test_each_names_what_it_rests_on(self, shared):
         first, second, third = (each.assumption for each in guarantees(shared))

@@ -81,6 +81,9 @@ def test_show_says_where_a_model_comes_from(command, runs):
     ):
         assert fact in out.replace("\n", "")
     assert "benign, malignant" in out
+    words = " ".join(out.split())
+    assert "at δ = 1e-05, against everybody together" in words
+    assert "travelled each by itself" in words
 
 
 def test_export_writes_the_folder_and_says_which(command, tmp_path, runs):

@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 from hashlib import sha256
+from html import unescape
 
 import pytest
 
@@ -214,10 +215,26 @@ def test_without_a_terminal_progress_is_plain_lines(compared):
         r"  alder +about 30 patients, noise 0.* \(size taken from the data\)$",
         r"round 1/2  ε so far \d\.\d\d  AUC 0\.\d{3}  .* alder,",
         r"released .*: test AUC .*, ε = \d\S* per patient \(add or remove one patient\) at δ = 1e-05$",
+        r"  updates travel each by itself, so that the coordinator sees it$",
+        r"promised to each patient: ε = 3 against everybody together$",
     ):
         assert any(re.match(line, one) for one in said), line
     assert said[-1] == str(compared.folder)
     assert compared.err == ""
+
+
+def test_with_shared_noise_the_last_words_are_three_numbers(simulate):
+    shared = simulate("privacy=distributed", "training.steps=1")
+    assert shared.code == 0, shared.err
+    assert (
+        "promised to each patient: ε = 3 against the coordinator with 1 of 4 hospitals, "
+        "ε = 3 against a single other hospital, ε = "
+    ) in shared.out
+    assert "  updates travel in secure sums over at least 3 of 4 hospitals\n" in shared.out
+    page = (shared.folder / "report.html").read_text()
+    for each in shared.summary["privacy"]["guarantees"]:
+        assert each["title"] in page
+        assert each["assumption"] in unescape(page)
 
 
 def test_in_a_terminal_it_is_drawn(simulate, monkeypatch):
