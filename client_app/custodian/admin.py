@@ -38,6 +38,7 @@ from client_app.desk.questions import (
 )
 from federation.accounting import epsilon_spent
 from federation.errors import ConfigError, MessageError, RefusedError, SecureSumError, WardroundError
+from federation.errors import ConfigError, MessageError, PrivacyError, RefusedError, WardroundError
 from federation.messages import RefusalReply
 from federation.secure_sum.roster import SiteKey
 
@@ -126,18 +127,23 @@ def _studies(custodian: Custodian, _: AskStudies) -> Studies:
 def _state(custodian: Custodian, proposal: Proposal) -> StudyState:
     study = proposal.study
     charges = [charge for charge in custodian.ledger.budget.charges(study.id) if charge.part == "train"]
-    epsilon = None if study.privacy.delta is None else 0.0
+    promised = everybody = None if study.privacy.delta is None else 0.0
     if charges and study.privacy.delta is not None:
         # With the noise that was charged: computed anew, it would take seconds for each study.
         cost = charges[-1].cost
-        epsilon = (
-            None
-            if cost.noise_everybody is None
-            else epsilon_spent(
-                cost.noise_everybody, cost.sampling_rate, charges[-1].steps, study.privacy.delta
-            )
+        promised, everybody = (
+            _epsilon(noise, cost.sampling_rate, charges[-1].steps, study.privacy.delta)
+            for noise in (cost.noise_coordinator, cost.noise_everybody)
         )
-    return StudyState(proposal=proposal, rounds=len(charges), epsilon=epsilon)
+    return StudyState(proposal=proposal, rounds=len(charges), epsilon=promised, epsilon_everybody=everybody)
+
+
+def _epsilon(noise: float | None, sampling_rate: float, steps: int, delta: float) -> float | None:
+    """What steps have cost before whom so much noise stands; None where it bounds nothing."""
+    try:
+        return None if noise is None else epsilon_spent(noise, sampling_rate, steps, delta)
+    except PrivacyError:
+        return None
 
 
 def _study(custodian: Custodian, question: AskStudy) -> StudyView:

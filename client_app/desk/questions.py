@@ -142,12 +142,15 @@ class StudyState(Frozen):
     Attributes:
         proposal: the study, who asked for it when, and who agreed.
         rounds: that were charged so far.
-        epsilon: what they have cost a patient at the study's δ; None without privacy.
+        epsilon: what they have cost a patient at the study's δ, before whom the study promises it; None
+            without privacy, or where nothing bounds it.
+        epsilon_everybody: the same before everybody together; the same number unless noise is distributed.
     """
 
     proposal: Proposal
     rounds: int
     epsilon: float | None
+    epsilon_everybody: float | None
 
 
 class Studies(Frozen):

@@ -13,11 +13,13 @@ import pytest
 from client_app.custodian import admin
 from client_app.custodian.admin import admin_app
 from client_app.custodian.approvals import Agreement
+from client_app.custodian.ledger.cost import Cost
 from client_app.custodian.opening import Opener
 from client_app.custodian.service import relay_app
 from client_app.desk.questions import Room, RosterState, Studies, StudyState, StudyView, Withdrawn
 from client_app.training.local_round import LocalTraining
 from federation.errors import StorageError
+from federation.accounting import epsilon_spent
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.promise import noise_multiplier
 
@@ -88,9 +90,23 @@ class TestStudies:
         assert isinstance(train(custodian, study), TrainReply)
         state = ask("study", StudyView, study=study.id[:9])
         assert state.rounds == 1
-        assert 0 < state.epsilon < study.privacy.epsilon
+        assert 0 < state.epsilon == state.epsilon_everybody < study.privacy.epsilon
         assert ask("revoke", StudyState, study=study.id[:9], by="Dr. Frei").proposal.state == "revoked"
         assert train(custodian, study, 2).rule == "study-revoked"
+
+    @pytest.mark.parametrize(("everybody", "bounded"), [(3.0, True), (None, False)])
+    def test_where_noise_is_shared_it_tells_what_was_promised_and_what_everybody_has_learnt(
+        self, everybody, bounded, custodian, study, ask
+    ):
+        cost = Cost(2, 1.0, noise_everybody=everybody, noise_coordinator=5.0)
+        budget = custodian.ledger.budget
+        custodian.ledger.studies.ask(study)
+        budget.start(study.id, "train", cost, {"anna"}, cap=None, accept=lambda members: None)
+        budget.reserve(study.id, "train", round_number=1, asked="a" * 64, cost=cost, log=custodian.audit.mark)
+        state = ask("study", StudyView, study=study.id)
+        delta = study.privacy.delta
+        assert state.epsilon == epsilon_spent(5.0, 1.0, 2, delta)
+        assert state.epsilon_everybody == (epsilon_spent(3.0, 1.0, 2, delta) if bounded else None)
 
     def test_the_last_day_is_the_studys_own_where_nobody_says_another(self, custodian, make_study, ask):
         study = make_study(expires="2999-12-31")
