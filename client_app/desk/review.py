@@ -10,9 +10,19 @@ from rich.text import Text
 from client_app.books.told import told as in_tens
 from client_app.custodian.ledger.studies import Approval, Proposal
 from client_app.desk.questions import Demand, Room, StudyState, StudyView
+from federation.against import (
+    ONLOOKERS,
+    bounded,
+    evaluation_guarantees,
+    guarantees,
+    headline,
+    in_words,
+    league,
+    travel,
+)
 from federation.command_line import printable
 from federation.messages import BINS
-from federation.promise import evaluation_noise
+from federation.promise import evaluation_noise, seen
 from federation.study import ModelSpec, Study
 from federation.unit import at_delta
 
@@ -28,10 +38,6 @@ _START = {
     "phantom": "weights taught by generated examples, which show nobody",
     "noise": "statistics of generated noise images, which show nobody",
 }
-_LOOKS = {
-    "everybody": "against everybody",
-    "coordinator": "against the coordinator and whoever colludes with it",
-}
 
 
 def shown(words: str) -> Text:
@@ -42,7 +48,11 @@ def shown(words: str) -> Text:
 
 def study_table(states: Iterable[StudyState]) -> Table:
     """A row for each study."""
-    table = Table(box=SIMPLE_HEAD, caption=f"ε is {at_delta(None)}, at the study's δ.")
+    table = Table(
+        box=SIMPLE_HEAD,
+        caption=f"ε is {at_delta(None)}, at the study's δ, against whom the study promises it; in brackets "
+        f"against {ONLOOKERS['everybody']}, where that is another.",
+    )
     for name in ("study", "title", "asked", "state", "by", "until", "ε cap", "rounds", "ε so far"):
         table.add_column(name, overflow="fold")
     for state in states:
@@ -56,7 +66,7 @@ def study_table(states: Iterable[StudyState]) -> Table:
             str(approval.until) if approval else "",
             _number(approval.epsilon_cap) if approval else "",
             f"{state.rounds} of {proposal.study.rounds}",
-            "no privacy" if state.epsilon is None else f"{state.epsilon:.2f}",
+            _epsilon_so_far(state),
         )
     return table
 
@@ -84,10 +94,12 @@ def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Tab
         "starts from": shown(study.start_from or _START[study.pretraining.source]),
         "computes": _computes(study),
         "leaves here": _leaves(study, demand),
+        "updates travel": _travel(study),
         "worst case": _promise(study),
-        "rests on": _trust(study),
+        "rests on": _trust(study, demand),
         "hospitals": shown(", ".join(study.participants)),
-        "quorum": f"a round counts with {study.quorum} of {len(study.participants)} hospitals",
+        "quorum": f"a round counts with {max(study.quorum, study.fewest_hospitals)} of "
+        f"{len(study.participants)} hospitals",
         "ends": "names no last day; whoever approves gives one" if study.expires is None else study.expires,
         "policy": shown(
             "every rule that needs no patients is met; how many there are is asked when it opens here"
@@ -116,6 +128,8 @@ def _history(proposal: Proposal) -> str:
     if approval is None:
         return f"{asked}, waits for somebody to decide"
     cap = "" if approval.epsilon_cap is None else f", up to ε = {approval.epsilon_cap:g}"
+    if cap:
+        cap += f" against {headline(proposal.study)}"
     return f"{asked}, approved by {approval.by} on {_day(approval.at)} until {approval.until}{cap}"
 
 
@@ -126,8 +140,24 @@ def _other_release(approval: Approval | None, installed: str | None) -> str:
 
 
 def _so_far(state: StudyState) -> str:
-    spent = "without privacy" if state.epsilon is None else f"ε = {state.epsilon:.2f}"
-    return f"{state.rounds} of {state.proposal.study.rounds} rounds so far, {spent}"
+    study = state.proposal.study
+    if study.privacy.mode == "none":
+        spent = "without privacy"
+    else:
+        spent = f"{bounded(state.epsilon)} against {headline(study)}"
+        if state.epsilon_everybody != state.epsilon:
+            spent += f" and {bounded(state.epsilon_everybody)} against {ONLOOKERS['everybody']}"
+    return f"{state.rounds} of {study.rounds} rounds so far, {spent}"
+
+
+def _epsilon_so_far(state: StudyState) -> str:
+    if state.proposal.study.privacy.mode == "none":
+        return "no privacy"
+    promised, everybody = (
+        "no bound" if epsilon is None else f"{epsilon:.2f}"
+        for epsilon in (state.epsilon, state.epsilon_everybody)
+    )
+    return promised if state.epsilon == state.epsilon_everybody else f"{promised} ({everybody})"
 
 
 def _input(study: Study) -> str:
@@ -159,11 +189,15 @@ def _leaves(study: Study, demand: Demand | str) -> Text:
     if isinstance(demand, str):
         return shown(f"not known: {demand}")
     noise = demand.noise_multiplier
-    protection = (
-        "WITHOUT any noise, from which patients' images can be rebuilt"
-        if noise is None
-        else f"with this hospital's own noise of {noise:.3g} times what one patient can add"
-    )
+    if noise is None:
+        protection = "WITHOUT any noise, from which patients' images can be rebuilt"
+    elif study.privacy.mode == "distributed":
+        protection = (
+            f"with this hospital's share of the noise, {seen(study, noise).everybody:.3g} times what one "
+            f"patient can add, of which {noise:.3g} times stands before {headline(study)}"
+        )
+    else:
+        protection = f"with this hospital's own noise of {noise:.3g} times what one patient can add"
     told = "" if study.evaluation is None else f"; at the end, once, {_histogram(study)}"
     return Text(
         f"in each round one update of {demand.numbers:,} numbers, {protection}{told}; beside it "
@@ -186,16 +220,28 @@ def _promise(study: Study) -> str:
     held_out = (
         "" if told is None else f"; ε = {told.epsilon:g} for each who is held out, from the counts alone"
     )
-    return f"ε = {privacy.epsilon:g} {at_delta(privacy.delta)}, if every round runs{held_out}"
+    return (
+        f"ε = {privacy.epsilon:g} {at_delta(privacy.delta)} against {headline(study)}, if every round runs"
+        f"{held_out}"
+    )
 
 
-def _trust(study: Study) -> str:
+def _trust(study: Study, demand: Demand | str) -> str:
+    """What each ε rests on, a line for each who may be looking."""
     if study.privacy.mode == "none":
         return "everybody who sees an update or the model"
-    return (
-        "this hospital's program alone: it holds against the coordinator and all other hospitals, should "
-        "they all collude, and against whoever gets the model"
-    )
+    if isinstance(demand, str):  # what could not be computed once is not tried again
+        return f"against {headline(study)}; what it is against others is not known"
+    lines = [f"{in_words([each])}. {each.assumption}" for each in guarantees(study)]
+    told = evaluation_guarantees(study)
+    if len(told) > 1:
+        lines.append(f"Of each who is held out: {in_words(told)}.")
+    return "\n".join(lines)
+
+
+def _travel(study: Study) -> str:
+    who = league(study)
+    return travel(study) + (f", {who}" if who else "")
 
 
 def _budget(room: Room | None) -> Mapping[str, str]:
@@ -205,8 +251,8 @@ def _budget(room: Room | None) -> Mapping[str, str]:
     left = (
         "no bound: whoever was in a study without privacy can be in no later one that promises something"
         if room.left is None
-        else f"ε = {room.left:.2f} of {cap.epsilon:g} at δ = {cap.delta:g} {_LOOKS[cap.against]}, for "
-        "whoever has spent most"
+        else f"ε = {room.left:.2f} of {cap.epsilon:g} at δ = {cap.delta:g} against {ONLOOKERS[cap.against]}, "
+        "for whoever has spent most"
     )
     if room.started:
         return {"budget": "set aside when the study started here", "left after it": left}

@@ -45,7 +45,8 @@ class TestShow:
             "4 rounds of 2 steps, every patient in each step",
             "one update of 458 numbers, with this hospital's own noise of 1.7 times",
             "ε = 8 per patient (add or remove one patient) at δ = 1e-05",
-            "should they all collude",
+            "even if the coordinator and all other hospitals work together",
+            "updates travel each by itself",
             "alder, birch",
             "a round counts with 1 of 2 hospitals",
             "whoever approves gives one",
@@ -68,7 +69,7 @@ class TestShow:
         second = propose_another()
         said = words(typed("study", "show", second.id))
         assert "there is room for about 20 of the about 20 patients" in said, "24 each"
-        assert "of 30 at δ = 1e-05 against everybody, for whoever has spent most" in said
+        assert "of 30 at δ = 1e-05 against everybody together, for whoever has spent most" in said
 
     def test_says_that_without_privacy_nothing_is_promised(self, typed, propose_another, no_privacy):
         said = words(typed("study", "show", propose_another(privacy=no_privacy).id))
