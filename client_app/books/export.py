@@ -75,6 +75,8 @@ def _study(account: StudyAccount) -> Row:
         "steps_set_aside": account.set_aside,
         "epsilon": _finite(account.epsilon),
         "epsilon_set_aside": _finite(account.epsilon_set_aside),
+        "epsilon_everybody": _finite(account.everybody),
+        "epsilon_everybody_set_aside": _finite(account.everybody_set_aside),
         "delta": study.privacy.delta,
     }
 

@@ -6,6 +6,7 @@ from client_app.books import figures, words
 from client_app.books.statement import Statement
 from client_app.books.template import PAGE
 from client_app.books.told import told
+from federation import against
 from federation.command_line import printable
 from federation.files import write_whole
 from federation.page import template_of
@@ -26,6 +27,9 @@ def render(statement: Statement) -> str:
     return template_of(PAGE).render(
         statement=statement,
         printable=printable,
+        against=against.headline,
+        everybody=against.ONLOOKERS["everybody"],
+        looking=against.ONLOOKERS[statement.policy.lifetime.against],
         headline=words.headline(statement),
         explanation=words.explanation(statement),
         facts=words.facts(statement),

@@ -13,9 +13,10 @@ from client_app.custodian.ledger.books import Books
 from client_app.custodian.ledger.budget import Membership
 from client_app.custodian.ledger.cost import Cap, Cost
 from client_app.custodian.ledger.studies import Proposal
-from client_app.custodian.policy import Policy
+from client_app.custodian.policy import Against, Policy
 from client_app.site import HospitalConfig
 from federation.accounting import epsilon_of, noise_multiplier_for
+from federation.errors import PrivacyError
 
 BANDS = ("0–25 %", "25–50 %", "50–75 %", "75–100 %", "no budget left")
 StudyState = Literal["waiting", "approved", "running", "ended", "revoked"]
@@ -34,8 +35,12 @@ class StudyAccount:
         rounds_released: how many results have left.
         steps: charged.
         set_aside: steps that are not charged yet and still held for it.
-        epsilon: what ``steps`` have cost against everybody at the study's δ; infinite without a bound.
+        epsilon: what ``steps`` have cost at the study's δ, before whom it is promised: the coordinator with
+            the sites that collude with it, and everybody else where noise is not distributed; infinite
+            without a bound.
         epsilon_set_aside: what it will have cost once all that it holds is used.
+        everybody: as ``epsilon``, before everybody together.
+        everybody_set_aside: as ``epsilon_set_aside``, before everybody together.
     """
 
     proposal: Proposal
@@ -48,11 +53,15 @@ class StudyAccount:
     set_aside: int
     epsilon: float
     epsilon_set_aside: float
+    everybody: float
+    everybody_set_aside: float
 
 
 @dataclass(frozen=True)
 class PatientsAccount:
-    """How much of the cap the patients who were ever in a study have used; what is set aside counts as used.
+    """How much of the cap the patients who were ever in a study have used, before whom it looks at.
+
+    What is set aside counts as used.
 
     Attributes:
         bands: of ``BANDS``, how many are in it.
@@ -143,8 +152,10 @@ def _study(books: Books, proposal: Proposal) -> StudyAccount:
         rounds_released=sum(charge.released is not None for charge in charges),
         steps=sum(cost.steps for cost in costs),
         set_aside=sum(cost.steps for cost in unused),
-        epsilon=_epsilon(costs, study.privacy.delta),
-        epsilon_set_aside=_epsilon([*costs, *unused], study.privacy.delta),
+        epsilon=_epsilon(costs, study.privacy.delta, "coordinator"),
+        epsilon_set_aside=_epsilon([*costs, *unused], study.privacy.delta, "coordinator"),
+        everybody=_epsilon(costs, study.privacy.delta, "everybody"),
+        everybody_set_aside=_epsilon([*costs, *unused], study.privacy.delta, "everybody"),
     )
 
 
@@ -153,13 +164,16 @@ def _rest(plan: Cost, charged: int) -> Iterable[Cost]:
         yield Cost(plan.steps - charged, plan.sampling_rate, plan.noise_everybody, plan.noise_coordinator)
 
 
-def _epsilon(costs: Sequence[Cost], delta: float | None) -> float:
-    """What everybody has learnt: of one study, so its noise and steps were settled beforehand."""
-    spends = [cost.spend("everybody") for cost in costs]
+def _epsilon(costs: Sequence[Cost], delta: float | None, against: Against) -> float:
+    """What ``against`` has learnt: of one study, so its noise and steps were settled beforehand."""
+    spends = [cost.spend(against) for cost in costs]
     known = [spend for spend in spends if spend is not None]
     if len(known) < len(spends) or (known and delta is None):
         return math.inf
-    return epsilon_of(known, delta) if known and delta is not None else 0.0
+    try:
+        return epsilon_of(known, delta) if known and delta is not None else 0.0
+    except PrivacyError:  # where one share of the noise is too little to bound anything
+        return math.inf
 
 
 def _patients(books: Books, cap: Cap, policy: Policy) -> PatientsAccount:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from client_app.books.statement import Statement, StudyAccount
 from client_app.books.told import told
+from federation.against import ONLOOKERS
 from federation.command_line import printable
 from federation.page.numbers import cost
 
@@ -17,7 +18,11 @@ _SHORT = 12
 def studies_table(statement: Statement) -> Table:
     """A row for each study."""
     table = Table(box=SIMPLE_HEAD, title=f"Studies at {statement.site}", title_justify="left")
-    names = "study|title|state|approved by|until|rounds charged|released|steps|set aside still|ε so far"
+    table.caption = "ε so far is against whom the study promised it, the last column against all of them"
+    names = (
+        "study|title|state|approved by|until|rounds charged|released|steps|set aside still|ε so far"
+        f"|ε against {ONLOOKERS['everybody']}"
+    )
     for name in names.split("|"):
         table.add_column(name, overflow="fold")
     for each in statement.studies:
@@ -32,7 +37,8 @@ def studies_table(statement: Statement) -> Table:
             str(each.rounds_released),
             f"{each.steps} of {study.total_steps}",
             f"{each.set_aside} steps, to ε {cost(each.epsilon_set_aside)}" if each.set_aside else "nothing",
-            epsilon_of_study(each),
+            _at_delta(each, each.epsilon),
+            _at_delta(each, each.everybody),
         )
     return table
 
@@ -41,7 +47,10 @@ def patients_table(statement: Statement) -> Table:
     """How much of the lifetime's cap patients have used."""
     lifetime, minimum = statement.policy.lifetime, statement.policy.minimum_patients
     patients = statement.patients
-    cap = f"used of the cap of ε {cost(lifetime.epsilon)} at δ {lifetime.delta:g}"
+    cap = (
+        f"used of the cap of ε {cost(lifetime.epsilon)} at δ {lifetime.delta:g} against "
+        f"{ONLOOKERS[lifetime.against]}"
+    )
     table = Table(cap, "patients", box=SIMPLE_HEAD, title="Patients", title_justify="left")
     if not statement.patients.count:
         table.add_row("nothing", "nobody has given anything yet")
@@ -59,9 +68,9 @@ def patients_table(statement: Statement) -> Table:
     return table
 
 
-def epsilon_of_study(account: StudyAccount) -> str:
+def _at_delta(account: StudyAccount, epsilon: float) -> str:
     """What the study has cost, at its δ; where it promises nothing there is no bound."""
     delta = account.proposal.study.privacy.delta
-    if not math.isfinite(account.epsilon):
+    if not math.isfinite(epsilon):
         return "no bound"
-    return f"{cost(account.epsilon)}" + ("" if delta is None else f" at δ {delta:g}")
+    return f"{cost(epsilon)}" + ("" if delta is None else f" at δ {delta:g}")

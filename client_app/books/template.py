@@ -29,14 +29,15 @@ figcaption { max-width: 62em; }
 <h2>Studies</h2>
 {% if statement.studies %}
 <table class="cards" role="table">
-<caption>ε of each study by itself, as it promised it; what is set aside is held for rounds to come.</caption>
+<caption>ε of each study by itself, against whom it promised it, and what it has cost so far against {{ everybody }}; what is set aside is held for rounds to come.</caption>
 <thead role="rowgroup"><tr role="row">
-<th scope="col" role="columnheader">study</th><th scope="col" role="columnheader">state</th><th scope="col" role="columnheader">approved by</th><th scope="col" role="columnheader">until</th><th scope="col" role="columnheader">rounds</th><th scope="col" role="columnheader">ε so far</th><th scope="col" role="columnheader">with what is set aside</th>
+<th scope="col" role="columnheader">study</th><th scope="col" role="columnheader">state</th><th scope="col" role="columnheader">approved by</th><th scope="col" role="columnheader">until</th><th scope="col" role="columnheader">rounds</th><th scope="col" role="columnheader">ε so far</th><th scope="col" role="columnheader">with what is set aside</th><th scope="col" role="columnheader">against {{ everybody }}</th>
 </tr></thead>
 <tbody role="rowgroup">
 {% for each in statement.studies %}
 {% set approval = each.proposal.approval %}
-<tr role="row"><th scope="row" role="rowheader">{{ printable(each.proposal.study.title) }}<small>{{ printable(each.proposal.study.purpose) }}</small><small><code>{{ each.proposal.study.id[:12] }}</code></small></th>{{ cell("state", each.state) }}{{ cell("approved by", printable(approval.by) if approval else number.DASH) }}{{ cell("until", approval.until if approval else number.DASH) }}{{ cell("rounds", each.rounds_charged ~ " of " ~ each.proposal.study.rounds) }}{{ cell("ε so far", number.cost(each.epsilon)) }}{{ cell("with what is set aside", number.cost(each.epsilon_set_aside) if each.set_aside else number.DASH) }}</tr>
+{% set promised = against(each.proposal.study) %}
+<tr role="row"><th scope="row" role="rowheader">{{ printable(each.proposal.study.title) }}<small>{{ printable(each.proposal.study.purpose) }}</small><small>{{ "ε is against " ~ promised if promised else "promises nothing" }}</small><small><code>{{ each.proposal.study.id[:12] }}</code></small></th>{{ cell("state", each.state) }}{{ cell("approved by", printable(approval.by) if approval else number.DASH) }}{{ cell("until", approval.until if approval else number.DASH) }}{{ cell("rounds", each.rounds_charged ~ " of " ~ each.proposal.study.rounds) }}{{ cell("ε so far", number.cost(each.epsilon)) }}{{ cell("with what is set aside", number.cost(each.epsilon_set_aside) if each.set_aside else number.DASH) }}{{ cell("against " ~ everybody, number.cost(each.everybody)) }}</tr>
 {% endfor %}
 </tbody>
 </table>
@@ -48,7 +49,7 @@ figcaption { max-width: 62em; }
 <section>
 <h2>Patients</h2>
 <table class="cards" role="table">
-<caption>How much of the cap is used, or set aside, by how many of those who were ever in a study.</caption>
+<caption>How much of the cap is used, or set aside, by how many of those who were ever in a study. The cap is against {{ looking }}.</caption>
 <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">used of the cap</th><th scope="col" role="columnheader">patients</th></tr></thead>
 <tbody role="rowgroup">
 {% for band, patients in bands %}

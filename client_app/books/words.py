@@ -5,6 +5,7 @@ import math
 from client_app.audit.words import Fact, Note
 from client_app.books.statement import Statement
 from client_app.books.told import told
+from federation.against import ONLOOKERS
 from federation.page.numbers import cost, count, small
 
 LIMITS = (
@@ -37,13 +38,11 @@ def headline(statement: Statement) -> str:
 def explanation(statement: Statement) -> str:
     """What the numbers are."""
     lifetime = statement.policy.lifetime
-    alone = lifetime.against == "everybody"
-    onlooker = "everybody" if alone else "the coordinator and whoever colludes with it"
     return (
         "Every study that learns from patients lets something be known of each of them; ε says how much at "
         "the very most, and adds up over studies. This hospital has set a limit for a whole life, and its "
         f"ledger writes down each round before it is computed. (δ = {small(lifetime.delta)}, against "
-        f"{onlooker}.)"
+        f"{ONLOOKERS[lifetime.against]}.)"
     )
 
 
@@ -53,7 +52,11 @@ def facts(statement: Statement) -> list[Fact]:
     rounds = sum(each.rounds_charged for each in statement.studies)
     begun = sum(each.started is not None for each in statement.studies)
     return [
-        Fact("the cap", f"ε {cost(policy.lifetime.epsilon)}", "the most a patient may give in all"),
+        Fact(
+            "the cap",
+            f"ε {cost(policy.lifetime.epsilon)}",
+            f"the most a patient may give in all, against {ONLOOKERS[policy.lifetime.against]}",
+        ),
         Fact("given at most", f"ε {cost(patients.most)}", "by any patient, or set aside for it"),
         Fact("in the middle", f"ε {cost(patients.median)}", "half of the patients gave no more"),
         Fact("studies", str(begun), f"that learnt here, in {count(rounds, 'round')}"),
@@ -80,10 +83,24 @@ def notes(statement: Statement) -> list[Note]:
                 "for studies that promise one. The figure leaves out what came after it.",
             )
         )
+    if _shares_noise(statement) and statement.policy.lifetime.against == "coordinator":
+        found.append(
+            Note(
+                "plain",
+                f"The cap looks at {ONLOOKERS['coordinator']}. Some studies here shared the noise among "
+                f"hospitals: against {ONLOOKERS['everybody']} they have cost more than it counts, and the "
+                "table of studies says how much.",
+            )
+        )
     waiting = sum(each.state == "waiting" for each in statement.studies)
     if waiting:
         found.append(Note("plain", f"Studies that wait in the inbox: {waiting}."))
     return found
+
+
+def _shares_noise(statement: Statement) -> bool:
+    """Whether a study that has cost anything here cost more before everybody than it promised."""
+    return any(each.everybody > each.epsilon for each in statement.studies)
 
 
 def caption(statement: Statement) -> str:

@@ -194,7 +194,7 @@ def _leaves(study: Study, demand: Demand | str) -> Text:
     elif study.privacy.mode == "distributed":
         protection = (
             f"with this hospital's share of the noise, {seen(study, noise).everybody:.3g} times what one "
-            f"patient can add, of which {noise:.3g} times stands before {headline(study)}"
+            f"patient can add; together with the others' it is {noise:.3g} times before {headline(study)}"
         )
     else:
         protection = f"with this hospital's own noise of {noise:.3g} times what one patient can add"
@@ -208,7 +208,11 @@ def _leaves(study: Study, demand: Demand | str) -> Text:
 
 def _histogram(study: Study) -> str:
     noise = evaluation_noise(study)
-    protection = "WITHOUT any noise" if noise is None else f"each with noise of about {noise:.2g} patients"
+    if noise is None:
+        protection = "WITHOUT any noise"
+    else:
+        share = " its share of the" if study.privacy.mode == "distributed" else ""
+        protection = f"each with{share} noise of about {seen(study, noise).everybody:.2g} patients"
     return f"{2 * BINS} counts of held-out patients by the model's score, {protection}"
 
 

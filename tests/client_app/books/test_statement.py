@@ -1,17 +1,20 @@
 """What a ledger comes to, from books that are written here by hand."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from client_app.books import figures, words
+from client_app.books.page import render
 from client_app.books.statement import BANDS, statement_of
+from client_app.books.tables import patients_table, studies_table
 from client_app.custodian.ledger.books import Books, Membership, Reservation
 from client_app.custodian.ledger.budget import Charge
 from client_app.custodian.ledger.cost import Cap, Cost
 from client_app.custodian.ledger.studies import Proposal
-from federation.accounting import RdpFilter
+from federation.accounting import RdpFilter, epsilon_spent
 from federation.page.numbers import cost
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,6 +122,95 @@ def test_room_is_for_the_largest_study_that_the_policy_allows(state):
         return state([charge(1, using(share))], {(HERE,): 30}).patients.room
 
     assert (room(0.01), room(0.99)) == (30, 0)
+
+
+class TestSharedNoise:
+    """Noise of which all hospitals have a share costs one ε before the coordinator, another before all."""
+
+    COST = Cost(1, 1.0, noise_everybody=4.0, noise_coordinator=8.0)
+
+    @pytest.fixture
+    def shared(self, make_study):
+        return make_study(
+            aggregation="secure",
+            secure_sum={"colluding": 1, "dropouts": 1, "lost_rounds": 1, "weight_cap": 100},
+            privacy={"mode": "distributed"},
+            training={"steps": 1},
+            participants=["alder", "birch", "cedar", "dogwood"],
+        )
+
+    @pytest.fixture
+    def stated(self, make_site, shared):
+        """What books with one charge of it come to, under a cap that looks at ``against``."""
+
+        def made(against="everybody", price=self.COST, study=shared):
+            config = make_site(policy={"lifetime": {"epsilon": 8.0, "delta": 1e-5, "against": against}})
+            membership = Membership(study.id, "train", None)
+            books = Books(
+                "0" * 64,
+                (Proposal(study, START, None, None, None),),
+                (reservation(replace(price, steps=2), study.id, ended=None),),
+                (charge(1, price, study.id),),
+                {(membership,): 30},
+                0,
+            )
+            return statement_of(config, books)
+
+        return made
+
+    def test_a_study_has_cost_its_promise_and_more_before_everybody(self, stated):
+        (account,) = stated().studies
+        assert account.epsilon == epsilon_spent(8.0, 1.0, 1, 1e-5)
+        assert account.epsilon_set_aside == epsilon_spent(8.0, 1.0, 2, 1e-5)
+        assert account.everybody == epsilon_spent(4.0, 1.0, 1, 1e-5) > account.epsilon
+        assert account.everybody_set_aside == epsilon_spent(4.0, 1.0, 2, 1e-5)
+
+    def test_a_share_that_bounds_nothing_is_no_bound_before_everybody(self, stated):
+        (account,) = stated(price=replace(self.COST, noise_everybody=None)).studies
+        assert math.isfinite(account.epsilon)
+        assert account.everybody == math.inf
+
+    def test_patients_have_used_what_the_cap_looks_at(self, stated):
+        assert stated("everybody").patients.most > stated("coordinator").patients.most
+
+    @pytest.mark.parametrize(
+        ("against", "looking"),
+        [
+            ("everybody", "everybody together"),
+            ("coordinator", "the coordinator and the hospitals in league with it"),
+        ],
+    )
+    def test_page_and_tables_say_which_of_the_two_the_cap_limits(self, stated, against, looking):
+        statement = stated(against)
+        page = render(statement)
+        assert f"The cap is against {looking}." in page
+        assert f"against {looking}.)" in page
+        assert f"against {looking}" in patients_table(statement).columns[0].header
+
+    def test_page_and_table_tell_both_costs_and_whom_the_promise_was_against(self, stated):
+        statement = stated()
+        (account,) = statement.studies
+        page = render(statement)
+        assert "ε is against the coordinator with 1 of 4 hospitals" in page
+        for epsilon in (account.epsilon, account.everybody):
+            assert f">{cost(epsilon)}</td>" in page
+            assert any(f"{cost(epsilon)} at δ" in cell for cell in cells(studies_table(statement)))
+
+    def test_a_cap_that_does_not_look_at_everybody_says_that_they_may_have_learnt_more(
+        self, stated, make_study
+    ):
+        def noted(**how):
+            return " ".join(note.text for note in words.notes(stated(**how)))
+
+        said = "against everybody together they have cost more than it counts"
+        assert said in noted(against="coordinator")
+        assert said not in noted(against="everybody")
+        assert said not in noted(against="coordinator", price=Cost(1, 1.0, 8.0, 8.0), study=make_study())
+
+
+def cells(table):
+    """What stands in a table."""
+    return [cell for column in table.columns for cell in column.cells]
 
 
 def test_of_an_empty_ledger_nothing_is_drawn(state):

@@ -241,6 +241,8 @@ class TestExport:
             (2, 2, 2),
         ]
         assert {each["by"] for each in books["approvals"]} == {"Dr. Frei"}
+        (study,) = (each for each in books["studies"] if each["study"] == study_id)
+        assert study["epsilon_everybody"] == study["epsilon"] > 0, "it shares no noise"
         (reservation,) = books["reservations"]
         assert (reservation["patients"], reservation["left"]) == ("about 20", "fewer than 20")
 
