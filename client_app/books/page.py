@@ -38,5 +38,5 @@ def render(statement: Statement) -> str:
         caption=words.caption(statement),
         bands=[(band, told(count, minimum)) for band, count in statement.patients.bands.items()],
         room=told(statement.patients.room, minimum),
-        limits=words.LIMITS,
+        limits=words.limits(statement),
     )

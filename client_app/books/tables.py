@@ -18,7 +18,7 @@ _SHORT = 12
 def studies_table(statement: Statement) -> Table:
     """A row for each study."""
     table = Table(box=SIMPLE_HEAD, title=f"Studies at {statement.site}", title_justify="left")
-    table.caption = "ε so far is against whom the study promised it, the last column against all of them"
+    table.caption = "ε so far is against whom the study promised it."
     names = (
         "study|title|state|approved by|until|rounds charged|released|steps|set aside still|ε so far"
         f"|ε against {ONLOOKERS['everybody']}"

@@ -8,16 +8,25 @@ from client_app.books.told import told
 from federation.against import ONLOOKERS
 from federation.page.numbers import cost, count, small
 
-LIMITS = (
+_LIMITS = (
     "It counts what studies have taken here. Whoever is treated at two hospitals gives at both, and the two "
     "add up.",
-    "ε bounds what anybody can learn of a patient from all that has left, however clever they are. It says "
-    "nothing of theft of the data themselves.",
     "What has been given cannot be taken back. A withdrawal ends what is to come; models that were released "
     "stay.",
     "Numbers of patients are told in tens, and small ones not at all: exact ones would tell of single "
     "people.",
 )
+
+
+def limits(statement: Statement) -> tuple[str, ...]:
+    """What a reader must not conclude."""
+    against = statement.policy.lifetime.against
+    whom = "anybody" if against == "everybody" else f"{ONLOOKERS[against]} (and not everybody together)"
+    return (
+        f"ε bounds what {whom} can learn of a patient from all that has left, however clever they are. It "
+        "says nothing of theft of the data themselves.",
+        *_LIMITS,
+    )
 
 
 def headline(statement: Statement) -> str:

@@ -184,6 +184,7 @@ class TestSharedNoise:
         statement = stated(against)
         page = render(statement)
         assert f"The cap is against {looking}." in page
+        assert ("ε bounds what anybody can learn" in page) == (against == "everybody")
         assert f"against {looking}.)" in page
         assert f"against {looking}" in patients_table(statement).columns[0].header
 
