@@ -162,7 +162,7 @@ The further to the right, the more can be learnt of one patient. Beneath each li
 {% if pictures.guessing %}
 {% call figure(pictures.guessing, "How often can a guess about you be right?") %}
 The solid line is what the promise leaves possible to {{ onlooker or "anybody" }}, at δ = {{ number.small(summary.privacy.delta) }};
-nobody can do better: (e<sup>ε</sup> + δ) / (e<sup>ε</sup> + 1). The dashed line is what one release of Gaussian noise with that same promise allows.
+{{ "they cannot" if onlooker else "nobody can" }} do better: (e<sup>ε</sup> + δ) / (e<sup>ε</sup> + 1). The dashed line is what one release of Gaussian noise with that same promise allows.
 {% endcall %}
 {% endif %}
 </div>

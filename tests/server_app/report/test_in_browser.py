@@ -23,7 +23,9 @@ FLAGS = [
 @pytest.mark.deployment
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed (apt-get install chromium)")
 @pytest.mark.parametrize("width", [1280, 500])
-def test_the_report_opens_and_fits_the_window(write_run, summary, tmp_path, width):
+@pytest.mark.parametrize("kind", ["summary", "shared"])
+def test_the_report_opens_and_fits_the_window(write_run, kind, request, tmp_path, width):
+    summary = request.getfixturevalue(kind)
     page = write_report(write_run(summary))
     probe = tmp_path / "probe.html"
     probe.write_text(

@@ -204,6 +204,7 @@ class TestWhomItHoldsAgainst:
         assert "Whom the promise holds against" in page
         assert "every other ε on this page is against\nthe coordinator with 1 of 4 hospitals." in page
         assert "leaves possible to the coordinator with 1 of 4 hospitals" in page
+        assert "nobody can do better" not in page, "everybody together can"
         assert Tags(page).open == []
 
     @pytest.mark.parametrize("kept", [0, 1, 2])
