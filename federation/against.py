@@ -4,7 +4,7 @@ Every sentence about that stands here, so that a report, a model card and a hosp
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from federation.accounting import epsilon_spent
@@ -34,7 +34,7 @@ class Guarantee:
         against: who is looking.
         title: the same in words, e.g. ``"the coordinator with 1 of 4 hospitals"``.
         epsilon: what the whole study costs each patient before them, at its δ; None where nothing bounds it.
-        assumption: what it rests on, in a sentence.
+        assumption: what it rests on, or why there is none, in a sentence.
     """
 
     against: Against
@@ -56,11 +56,12 @@ class Told(Protocol):
 
 
 _Cost = Callable[[Callable[[Views], float]], float | None]
+_UNBOUNDED = "Nothing bounds what they can learn: too little of the noise stands before them."
 
 
 def guarantees(study: Study) -> tuple[Guarantee, ...]:
     """What ``study`` promises whoever learns, the headline first; nothing without privacy."""
-    return tuple(_guarantees(study, lambda whom: epsilon_before(study, study.total_steps, whom)))
+    return _guarantees(study, lambda whom: epsilon_before(study, study.total_steps, whom))
 
 
 def evaluation_guarantees(study: Study) -> tuple[Guarantee, ...]:
@@ -75,7 +76,7 @@ def evaluation_guarantees(study: Study) -> tuple[Guarantee, ...]:
         except PrivacyError:
             return None
 
-    return tuple(_guarantees(study, epsilon))
+    return _guarantees(study, epsilon)
 
 
 def headline(study: Study) -> str:
@@ -113,7 +114,14 @@ def bounded(epsilon: float | None) -> str:
     return "no bound" if epsilon is None else f"ε = {cost(epsilon)}"
 
 
-def _guarantees(study: Study, epsilon: _Cost) -> Iterable[Guarantee]:
+def _guarantees(study: Study, epsilon: _Cost) -> tuple[Guarantee, ...]:
+    return tuple(
+        each if each.epsilon is not None else replace(each, assumption=_UNBOUNDED)
+        for each in _with_assumptions(study, epsilon)
+    )
+
+
+def _with_assumptions(study: Study, epsilon: _Cost) -> Iterable[Guarantee]:
     parties = _distributed(study)
     if study.privacy.mode == "none":
         return

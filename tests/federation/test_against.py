@@ -63,6 +63,18 @@ class TestDistributed:
         assert "no hospital is in league" in first.assumption
         assert first.epsilon < second.epsilon, "a hospital knows its own share, the coordinator none"
 
+    def test_where_a_share_is_too_small_it_says_so_and_not_that_anything_holds(self):
+        many = [f"site{number}" for number in range(60)]
+        sampled = study(*DISTRIBUTED, "privacy.epsilon=50", "privacy.sampling_rate=0.5")
+        weak = sampled.model_copy(update={"participants": tuple(many)})
+        first, _, third = guarantees(weak)
+        assert first.epsilon == pytest.approx(50, rel=1e-2)
+        assert third.epsilon is None
+        assert third.assumption == (
+            "Nothing bounds what they can learn: too little of the noise stands before them."
+        )
+        assert in_words([third]) == "no bound against everybody together"
+
     def test_the_held_out_have_three_numbers_too(self, shared):
         told = evaluation_guarantees(shared)
         assert [each.title for each in told] == [each.title for each in guarantees(shared)]
