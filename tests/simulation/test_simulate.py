@@ -8,6 +8,8 @@ from html import unescape
 
 import pytest
 
+from client_app.custodian.work import Training
+from federation.errors import DataError
 from simulation.simulate import main
 
 SITES = ["alder", "birch", "cedar", "dogwood"]
@@ -235,6 +237,25 @@ def test_with_shared_noise_the_last_words_are_three_numbers(simulate):
     for each in shared.summary["privacy"]["guarantees"]:
         assert each["title"] in page
         assert each["assumption"] in unescape(page)
+
+
+def test_a_round_that_two_hospitals_spoil_is_told_while_it_runs_and_in_the_report(simulate, monkeypatch):
+    compute, failed = Training.compute, []
+
+    def failing(work, opened, before):
+        if work.round == 2 and len(failed) < 2:
+            failed.append(work)
+            raise DataError("the disk is away")
+        return compute(work, opened, before)
+
+    monkeypatch.setattr(Training, "compute", failing)
+    spoilt = simulate("privacy=distributed", "training.steps=1", "rounds=3")
+    assert spoilt.code == 0, spoilt.err
+    said = "2 sites of the cohort sent a vector of round 2"
+    assert f"round 2/3 came to nothing: {said}" in spoilt.out
+    page = (spoilt.folder / "report.html").read_text()
+    assert f"Round 2 came to nothing: {said}" in page
+    assert "of 3 planned; 1 came to nothing" in page
 
 
 def test_in_a_terminal_it_is_drawn(simulate, monkeypatch):
