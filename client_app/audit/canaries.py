@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from client_app.site import EngineName, Resources
 from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
+from federation.messages import Parameters
 from federation.models import build_network
+from federation.secure_sum.transcript import Words
 from federation.study import ModelSpec, PrivacySpec, Study, TaskSpec, TrainingSpec
 from federation.tasks import Examples
 
@@ -55,19 +57,24 @@ class Layer:
             present: bool ``[canaries]``, which of them are patients; nobody where it is left out.
             round_number: noise is another in each.
         """
-        training = LocalTraining(
-            study=self.study,
-            network=build_network(self.study.model, self.study.task),
-            patients=Patients(self._examples(present)),
-            expected_patients=self.canaries,
-            secret=secret,
-            resources=Resources(engine=self.engine),
-        )
-        update = training.run(round_number, np.zeros(self.size, dtype=np.float32), None).update
+        who = np.flatnonzero(np.zeros(self.canaries) if present is None else present)
+        update = self._training(secret, who).run(round_number, self._zeros, None).update
         # One step of gradient descent with rate one goes down the released sum over q times all canaries.
         privacy = self.study.privacy
         scale = privacy.sampling_rate * self.canaries / (privacy.clipping_norm or 1.0)
         return np.asarray(-scale * update, dtype=np.float64)
+
+    def share(self, secret: bytes, who: NDArray[np.int64] | None = None, round_number: int = 1) -> Words:
+        """What a site puts into a secure sum in a round, uint32 ``[size + 1]``.
+
+        Args:
+            secret: of the site.
+            who: int64 ``[patients]``, which canary each patient is, several of them perhaps the same one;
+                nobody where it is left out.
+            round_number: as in ``train``.
+        """
+        training = self._training(secret, np.zeros(0, dtype=np.int64) if who is None else who)
+        return training.share(round_number, self._zeros)
 
     def scores(self, released: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far the sum was moved in each canary's direction, float64 ``[canaries]``: 1 if it is in."""
@@ -75,12 +82,25 @@ class Layer:
         scores: NDArray[np.float64] = (absent - present) / math.sqrt(2)
         return scores
 
-    def _examples(self, present: NDArray[np.bool_] | None) -> Examples:
-        chosen = np.flatnonzero(np.zeros(self.canaries) if present is None else present)
-        images = np.zeros((len(chosen), self.canaries), dtype=np.float32)
+    @property
+    def _zeros(self) -> Parameters:
+        return np.zeros(self.size, dtype=np.float32)
+
+    def _training(self, secret: bytes, who: NDArray[np.int64]) -> LocalTraining:
+        return LocalTraining(
+            study=self.study,
+            network=build_network(self.study.model, self.study.task),
+            patients=Patients(self._examples(who)),
+            expected_patients=self.canaries,
+            secret=secret,
+            resources=Resources(engine=self.engine),
+        )
+
+    def _examples(self, who: NDArray[np.int64]) -> Examples:
+        images = np.zeros((len(who), self.canaries), dtype=np.float32)
         brightness = _BRIGHTNESS * max(1.0, self.study.privacy.clipping_norm or 1.0)
-        images[np.arange(len(chosen)), chosen] = brightness
-        patients = np.arange(len(chosen))
+        patients = np.arange(len(who))
+        images[patients, who] = brightness
         return Examples(images, np.ones_like(patients), patients, covariates={})
 
 

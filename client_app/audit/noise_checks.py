@@ -26,9 +26,9 @@ from federation.study import Study, TrainingSpec
 from federation.tasks import Examples
 
 # Sound noise looks this unlikely once in a million rehearsals.
-_UNLIKELY = 1e-6
+UNLIKELY = 1e-6
 # Correlations of n independent pairs have a deviation of 1 / sqrt(n), and by way of variances 2 / sqrt(n).
-_DEVIATIONS = 6.0
+DEVIATIONS = 6.0
 
 Noise = NDArray[np.float64]
 
@@ -39,15 +39,15 @@ def size_check(study: Study, secret: bytes, engine: EngineName) -> tuple[Check, 
     At the study's own σ, which follows from its ε, δ, sampling rate and steps.
     """
     layer = canary_layer(study, study.privacy, engine, rounds=study.total_steps, steps=1)
-    promised = _promised(layer.study)
+    promised = promised_noise(layer.study)
     noise = layer.train(secret)
-    likely = _likelihood(noise, promised)
+    likely = likelihood(noise, promised)
     found = float(np.sqrt(np.mean(noise**2)))
     return Check(
         name="noise size",
-        passed=likely >= _UNLIKELY,
+        passed=likely >= UNLIKELY,
         found=found / promised,
-        limit=_UNLIKELY,
+        limit=UNLIKELY,
         reason=f"{noise.size:,} draws have {found / promised:.1%} of the promised deviation, {promised:.4g} "
         f"times the clipping norm (χ² test: p = {likely:.2g})",
     ), found
@@ -66,14 +66,14 @@ def apart_check(study: Study, secret: bytes, engine: EngineName) -> Check:
     later = layer.train(secret, round_number=2)
     double = canary_layer(study, rehearsal_promise(study), engine, rounds=1, steps=2)
     both = double.train(secret)
-    expected = 2 * (_promised(double.study) / _promised(layer.study)) ** 2
+    expected = 2 * (promised_noise(double.study) / promised_noise(layer.study)) ** 2
     shared = {
-        "two sites": _correlation(ours, elsewhere),
-        "two rounds": _correlation(ours, later),
+        "two sites": correlation(ours, elsewhere),
+        "two rounds": correlation(ours, later),
         "two steps": _ratio(float(both @ both), expected * float(ours @ ours)) - 1,
     }
     worst = max(shared, key=lambda pair: abs(shared[pair]))
-    limit = _DEVIATIONS * 2 / math.sqrt(ours.size)
+    limit = DEVIATIONS * 2 / math.sqrt(ours.size)
     return Check(
         name="noise apart",
         passed=abs(shared[worst]) <= limit,
@@ -96,7 +96,7 @@ def everywhere_check(study: Study, network: nn.Module, secret: bytes, engine: En
     training = LocalTraining(
         study=changed,
         network=deepcopy(network),
-        patients=Patients(_somebody(study)),
+        patients=Patients(somebody(study)),
         expected_patients=1,
         secret=secret,
         resources=Resources(engine=engine),
@@ -113,20 +113,21 @@ def everywhere_check(study: Study, network: nn.Module, secret: bytes, engine: En
     )
 
 
-def _somebody(study: Study) -> Examples:
+def somebody(study: Study) -> Examples:
     """One synthetic patient with one image."""
     images = np.random.default_rng(0).normal(size=(1, study.task.channels, *study.task.image_size))
     nobody = np.zeros(1, dtype=np.int64)
     return Examples(images.astype(np.float32), nobody, nobody, covariates={})
 
 
-def _likelihood(noise: Noise, deviation: float) -> float:
+def likelihood(noise: Noise, deviation: float) -> float:
     """Two-sided p of the χ² test that ``noise`` is normal with this deviation and mean zero."""
     statistic = float(np.sum((noise / deviation) ** 2))
     return 2 * min(float(chdtr(noise.size, statistic)), float(chdtrc(noise.size, statistic)), 0.5)
 
 
-def _correlation(one: Noise, other: Noise) -> float:
+def correlation(one: Noise, other: Noise) -> float:
+    """Of two draws with mean zero, from -1 to 1."""
     return _ratio(float(one @ other), math.sqrt(float(one @ one) * float(other @ other)))
 
 
@@ -135,7 +136,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
 
 
-def _promised(study: Study) -> float:
+def promised_noise(study: Study) -> float:
     """The noise multiplier that the study's promise asks for."""
     promised = noise_multiplier(study)
     if promised is None:

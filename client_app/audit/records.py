@@ -5,7 +5,7 @@ from typing import Literal
 
 from federation.schema import Frozen
 
-CheckName = Literal["canaries", "noise size", "noise apart", "noise everywhere", "sensitivity"]
+CheckName = Literal["canaries", "noise size", "noise apart", "noise everywhere", "sensitivity", "noise share"]
 AttackName = Literal["calibrated", "plain"]
 
 
@@ -69,7 +69,7 @@ class Rehearsal(Frozen):
         game: the canaries.
         contributions: what single patients moved the sum by, through the study's network.
         noise_multiplier: of the study.
-        noise_found: the same, measured.
+        noise_found: the same, measured; where noise is distributed, on a share of it.
     """
 
     checks: tuple[Check, ...]

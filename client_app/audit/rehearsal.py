@@ -3,7 +3,8 @@
 It runs the site's own code for gradients, clipping and noise, touches no patient's data and spends no budget.
 One run proves little where ε is large or patients are sampled (Steinke, Nasr & Jagielski 2023), so the
 canaries play where they prove most: every patient in the step, noise for ε = 3. The other tests look at noise
-and clipping themselves, at the study's own settings.
+and clipping themselves, at the study's own settings. A single site can only be tried with all of the noise;
+where the study distributes it, there is one more test, of the site's share.
 """
 
 import hashlib
@@ -24,11 +25,12 @@ from client_app.audit.noise_checks import apart_check, everywhere_check, size_ch
 from client_app.audit.one_run import epsilon_at_least
 from client_app.audit.records import CanaryGame, Check, Rehearsal
 from client_app.audit.sensitivity import sensitivity_check
+from client_app.audit.share_checks import share_check
 from client_app.site import EngineName
 from federation.cache import Arrays, cached
 from federation.errors import PrivacyError
 from federation.promise import noise_multiplier
-from federation.study import Study
+from federation.study import PrivacyMode, Study
 
 # The clearest 700 of 5000: more abstain from what they could win, fewer are too few to prove much.
 _GUESSES = 700
@@ -50,17 +52,22 @@ def rehearse(study: Study, network: nn.Module, secret: bytes, engine: EngineName
     Raises:
         PrivacyError: the study promises no privacy.
     """
-    size, found = size_check(study, secret, engine)
-    game, canaries = _play(study, secret, engine)
-    sensitivity, contributions = sensitivity_check(study, network, engine)
+    local = _locally(study)
+    size, found = size_check(local, secret, engine)
+    game, canaries = _play(local, secret, engine)
+    sensitivity, contributions = sensitivity_check(local, network, engine)
+    checks = [
+        canaries,
+        size,
+        apart_check(local, secret, engine),
+        everywhere_check(local, network, secret, engine),
+        sensitivity,
+    ]
+    if study.privacy.mode == "distributed":
+        share, found = share_check(study, network, secret, engine)
+        checks.append(share)
     return Rehearsal(
-        checks=(
-            canaries,
-            size,
-            apart_check(study, secret, engine),
-            everywhere_check(study, network, secret, engine),
-            sensitivity,
-        ),
+        checks=tuple(checks),
         game=game,
         contributions=contributions,
         noise_multiplier=noise_multiplier(study) or math.nan,
@@ -94,6 +101,17 @@ def _refuse_failed(rehearsal: Rehearsal) -> Rehearsal:
             "release whose tests pass"
         )
     return rehearsal
+
+
+def _locally(study: Study) -> Study:
+    """The study with all noise at each site, where a single one can be tried.
+
+    Sampling, gradients and clipping are the same code; where noise is distributed, shares have a test of
+    their own.
+    """
+    mode: PrivacyMode = "local" if study.privacy.mode == "distributed" else study.privacy.mode
+    privacy = study.privacy.model_copy(update={"mode": mode})
+    return study.model_copy(update={"privacy": privacy, "aggregation": "plain", "secure_sum": None})
 
 
 def _play(study: Study, secret: bytes, engine: EngineName) -> tuple[CanaryGame, Check]:
@@ -134,6 +152,7 @@ def _fingerprint(study: Study, engine: EngineName) -> str:
         study.model.model_dump_json(),
         repr((study.task.channels, study.task.image_size, study.task.classes)),
         study.privacy.model_dump_json(),
+        repr((study.parties, study.secure_sum)),
         study.training.model_dump_json(exclude={"steps", "learning_rate", "momentum"}),
         repr(study.total_steps),
     )

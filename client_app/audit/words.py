@@ -13,6 +13,7 @@ QUESTIONS: dict[CheckName, str] = {
     "noise apart": "does any noise come twice?",
     "noise everywhere": "is any number released without noise?",
     "sensitivity": "can one patient count for more than allowed?",
+    "noise share": "does each hospital add its own part of the noise, and that to every number?",
 }
 
 

@@ -148,7 +148,16 @@ class LocalTraining:
         return int(self._mask.sum())
 
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
-        """Train from ``start`` (float32 ``[all]``) for the study's steps of one round."""
+        """Train from ``start`` (float32 ``[all]``) for the study's steps of one round.
+
+        Raises:
+            PrivacyError: the study distributes its noise, so that no site has an update that may leave.
+        """
+        if self._study.privacy.mode == "distributed":
+            raise PrivacyError(
+                f"study {self._study.name} has privacy=distributed: a site gives it shares for its sums and "
+                "no update; ask for those, or choose privacy=local"
+            )
         set_parameters(self._network, start)
         self._seen = self._what_is_trained_on()
         trained = self._gradients.parameters

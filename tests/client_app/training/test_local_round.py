@@ -299,6 +299,21 @@ class TestRound:
         with pytest.raises(DataError):
             make_training(study).run(1, start_of(study), b"broken")
 
+    def test_of_distributed_noise_is_no_update(self, make_study, make_training, start_of):
+        study = make_study(
+            privacy={"mode": "distributed"},
+            training={"steps": 1},
+            participants=["alder", "birch", "cedar", "dogwood"],
+            aggregation="secure",
+            secure_sum={"colluding": 1, "dropouts": 1, "lost_rounds": 3, "weight_cap": 1000},
+        )
+        training = make_training(study)
+        with pytest.raises(
+            PrivacyError, match="study squares has privacy=distributed: a site gives it shares"
+        ):
+            training.run(1, start_of(study), None)
+        assert len(training.share(1, start_of(study))) == training.trainable + 1
+
     def test_of_a_promise_that_cannot_be_kept_is_never_begun(self, make_study, make_training):
         with pytest.raises(PrivacyError):
             make_training(make_study(privacy={"epsilon": 1e-4}, rounds=10**5))
