@@ -3,8 +3,9 @@
 Gradient inversion after Geiping et al. 2020 (2003.14053): look for the image whose gradient points the same
 way as the update, with a little total variation against it, by Adam on the signs of the derivative. The
 attacker gets more than any real one: the update of one patient with one image, alone and in a single step,
-the image's class, the model, and a network that gives much away (smooth, shallow, no pooling). The image is a
-generated one, never a patient's.
+the image's class, the model, and a network that gives much away (smooth, shallow, no pooling). Where updates
+travel in sums it is the coordinator, who knows all else that is in the sum and, of distributed noise, what
+sites in league with it have added. The image is a generated one, never a patient's.
 """
 
 import io
@@ -23,7 +24,7 @@ from client_app.training.gradients import PatientGradients
 from client_app.training.noise import add_noise
 from client_app.training.stream import Stream
 from federation.errors import DataError
-from federation.promise import noise_multiplier
+from federation.promise import noise_multiplier, seen
 from federation.study import Study
 from federation.tasks import load_task
 
@@ -42,7 +43,8 @@ def invert_gradient(study: Study, image: Picture, secret: bytes) -> tuple[Invers
     """Rebuild ``image`` from its update, as it is and under the study's protection.
 
     Args:
-        study: whose clipping and noise of one step protect; without a promise, nothing is protected.
+        study: whose clipping protects, and the noise of one step that stands before the coordinator; without
+            a promise, nothing is protected.
         image: float32 ``[channels, height, width]``, from 0 to 1.
         secret: source of the noise.
 
@@ -51,7 +53,7 @@ def invert_gradient(study: Study, image: Picture, secret: bytes) -> tuple[Invers
     """
     original = torch.from_numpy(image)[None]
     target = torch.ones(1, dtype=torch.int64)
-    noise = noise_multiplier(study)
+    noise = _noise(study)
     secrets = (None,) if noise is None else (None, secret)
     updates = [_update(study, original, target, each) for each in secrets]
     rebuilt = [_rebuilt(study, original.shape, target, update) for update in updates]
@@ -94,10 +96,16 @@ def _update(study: Study, image: torch.Tensor, target: torch.Tensor, secret: byt
     gradients = PatientGradients(_network(study, image.shape), clipping_norm)
     batch = Batch(images=image, targets=target, counted=torch.ones(1, dtype=torch.bool))
     totals = gradients.total([batch])
-    noise = noise_multiplier(study)
+    noise = _noise(study)
     if secret is not None and clipping_norm is not None and noise is not None:
         totals = add_noise(totals, noise, clipping_norm, Stream(secret, study.id, "inversion", "noise"))
     return torch.cat([total.detach().flatten() for total in totals]).float()
+
+
+def _noise(study: Study) -> float | None:
+    """The noise multiplier of what the coordinator sees."""
+    noise = noise_multiplier(study)
+    return None if noise is None else seen(study, noise).coordinator
 
 
 def _network(study: Study, shape: torch.Size) -> nn.Module:

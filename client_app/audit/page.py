@@ -45,7 +45,7 @@ def render(audited: Audited) -> str:
         inversion_png=base64.b64encode(audited.pictures or b"").decode(),
         inversion_alt="The original picture beside those that were rebuilt.",
         inversion_caption=words.inversion_caption(inversion) if inversion else "",
-        inversion_in_words=words.inversion_in_words(inversion) if inversion else "",
+        inversion_in_words=words.inversion_in_words(inversion, audit.fewest_in_sum) if inversion else "",
         promise=words.promise(audit),
         limits=words.limits(audit),
     )

@@ -19,6 +19,7 @@ from client_app.data.cohort import load_cohort
 from client_app.site import simulated_site
 from client_app.training.choice import engine_for
 from client_app.training.stream import SECRET_BYTES
+from federation.against import guarantees
 from federation.config import RunConfig, compose_run, read_begun
 from federation.errors import ConfigError
 from federation.messages import Parameters
@@ -68,6 +69,9 @@ def audit_privacy(overrides: Sequence[str], run_folder: Path | None) -> Audited:
         made=datetime.now(UTC),
         epsilon=study.privacy.epsilon,
         delta=study.privacy.delta,
+        mode=study.privacy.mode,
+        rests_on=guarantees(study)[0].assumption if promised else "",
+        fewest_in_sum=None if study.parties is None else study.parties.min_survivors,
         clipping_norm=study.privacy.clipping_norm,
         sampling_rate=study.privacy.sampling_rate,
         steps=study.total_steps,

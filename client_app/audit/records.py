@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from federation.schema import Frozen
+from federation.study import PrivacyMode
 
 CheckName = Literal["canaries", "noise size", "noise apart", "noise everywhere", "sensitivity", "noise share"]
 AttackName = Literal["calibrated", "plain"]
@@ -118,7 +119,8 @@ class Inversion(Frozen):
 
     Attributes:
         iterations: of the attack's search.
-        noise_multiplier: of the protected update; None without privacy, and then nothing was protected.
+        noise_multiplier: of the protected update as the coordinator sees it; None without privacy, and then
+            nothing was protected.
         constant_psnr: dB of a grey area of the image's mean: what is reached without knowing anything.
         bare_psnr: dB of the image rebuilt from the update as it is.
         protected_psnr: dB of the one rebuilt from the clipped and noised update.
@@ -156,6 +158,9 @@ class PrivacyAudit(Frozen):
         made: UTC.
         epsilon: promised to each patient; None without a promise.
         delta: of the same promise.
+        mode: by which means it is kept.
+        rests_on: whom it holds against, and what it assumes; empty without a promise.
+        fewest_in_sum: the coordinator sees sums over so many hospitals or more; None for each update by itself.
         clipping_norm: C.
         sampling_rate: q.
         steps: of the whole study at a hospital.
@@ -169,6 +174,9 @@ class PrivacyAudit(Frozen):
     made: datetime
     epsilon: float | None
     delta: float | None
+    mode: PrivacyMode
+    rests_on: str
+    fewest_in_sum: int | None
     clipping_norm: float | None
     sampling_rate: float
     steps: int

@@ -91,6 +91,9 @@ attack may exist; the promise holds against all of them, this attack is one.</p>
 <dt>study id</dt><dd><code>{{ audit.study_id }}</code></dd>
 <dt>made</dt><dd>{{ audit.made.strftime("%Y-%m-%d %H:%M UTC") }}</dd>
 <dt>promise</dt><dd>{{ promise }}</dd>
+{% if audit.rests_on %}
+<dt>holds</dt><dd>{{ audit.rests_on }}</dd>
+{% endif %}
 </dl>
 <p>Every number stands in <code>privacy-audit.json</code> beside this page.</p>
 </section>

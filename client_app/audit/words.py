@@ -132,20 +132,31 @@ def inversion_caption(inversion: Inversion) -> str:
     )
 
 
-def inversion_in_words(inversion: Inversion) -> str:
-    """How alike the pictures are."""
+def inversion_in_words(inversion: Inversion, fewest_in_sum: int | None) -> str:
+    """How alike the pictures are; ``fewest_in_sum`` as in ``PrivacyAudit``."""
     known = (
         f"Likeness is measured in decibels (PSNR): a plain grey area reaches {inversion.constant_psnr:.1f}, "
         f"the picture rebuilt from the bare update {inversion.bare_psnr:.1f}"
     )
     if inversion.protected_psnr is None:
-        return known + "."
+        return f"{known}.{_of_a_sum(fewest_in_sum, '')}"
     against = "less" if inversion.protected_psnr < inversion.constant_psnr else "more"
     return (
         f"{known}, the one rebuilt from the protected update {inversion.protected_psnr:.1f}: {against} than "
         "that grey area, which knows nothing of the update. The attack is made easy: a single patient with a "
         "single image, one step, a network that gives much away. Its search takes "
         f"{count(inversion.iterations, 'step')}."
+        f"{_of_a_sum(fewest_in_sum, ', and meets no more noise than the promise counts on')}"
+    )
+
+
+def _of_a_sum(fewest: int | None, noise: str) -> str:
+    """What the attacker has where updates travel in sums."""
+    if fewest is None:
+        return ""
+    return (
+        f" The coordinator of this study sees no single update but sums over {fewest} hospitals or more; the "
+        f"attack is given everything else that is in such a sum{noise}."
     )
 
 
@@ -171,6 +182,12 @@ def limits(audit: PrivacyAudit) -> list[str]:
         "It says nothing about theft of data, about what people tell, or about what the diagnosis of one "
         "patient says of relatives.",
     ]
+    if audit.mode == "distributed":
+        found.append(
+            "A single hospital adds only a share of the noise, and could not stand the canaries by itself. "
+            "They, and the first tests of noise, are tried as if it added all; its share has a test of its "
+            "own, and that the other hospitals add theirs cannot be seen from one."
+        )
     if audit.membership is not None:
         found.append(
             "Held-out patients stand for everybody else. Where they differ from the training patients, an "

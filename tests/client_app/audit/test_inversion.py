@@ -37,6 +37,22 @@ def test_the_bare_update_gives_the_image_away_and_the_protected_one_does_not(stu
     assert Image.open(io.BytesIO(png)).size[0] == 900
 
 
+def test_of_distributed_noise_the_attack_meets_what_stands_before_the_coordinator(study, scaled, make_study):
+    """Of which a hospital adds only a share, and no hospital in league with the coordinator counts."""
+    distributed = make_study(
+        task={"image_size": [24, 24]},
+        privacy={"epsilon": 8.0, "mode": "distributed"},
+        training={"steps": 1},
+        rounds=study.total_steps,
+        participants=["alder", "birch", "cedar", "dogwood"],
+        aggregation="secure",
+        secure_sum={"colluding": 1, "dropouts": 1, "lost_rounds": 3, "weight_cap": 1000},
+    )
+    found, _ = invert_gradient(distributed, scaled, SECRET)
+    assert found.noise_multiplier == noise_multiplier(study)
+    assert found.protected_psnr < found.constant_psnr
+
+
 def test_clipping_alone_protects_nothing(study, scaled, monkeypatch):
     """Mutant: the noise is forgotten; the direction of an update has all of the image in it."""
     monkeypatch.setattr(module, "add_noise", lambda totals, *rest: totals)

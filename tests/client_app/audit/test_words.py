@@ -5,7 +5,15 @@ import pytest
 
 from client_app.audit import words
 from client_app.audit.membership import judge_attack, most_found
-from client_app.audit.records import CanaryGame, Check, Contribution, Membership, PrivacyAudit, Rehearsal
+from client_app.audit.records import (
+    CanaryGame,
+    Check,
+    Contribution,
+    Inversion,
+    Membership,
+    PrivacyAudit,
+    Rehearsal,
+)
 
 
 def rehearsed(passed):
@@ -22,13 +30,16 @@ def rehearsed(passed):
     )
 
 
-def audited(attack=None, epsilon=1.0, passed=True):
+def audited(attack=None, epsilon=1.0, passed=True, mode="local"):
     return PrivacyAudit(
         title="Squares",
         study_id="0" * 64,
         made=datetime(2026, 1, 1, tzinfo=UTC),
         epsilon=epsilon,
         delta=1e-5,
+        mode=mode,
+        rests_on="",
+        fewest_in_sum=None,
         clipping_norm=1.0,
         sampling_rate=1.0,
         steps=10,
@@ -54,6 +65,26 @@ def test_more_members_than_the_promise_leaves_are_an_alarm(epsilon, broken):
 def test_guessing_is_called_guessing_and_more_than_that_is_not():
     assert "no better than guessing" in words.membership_in_words(NOBODY)
     assert "better than guessing: the model remembers" in words.membership_in_words(TENTH)
+
+
+@pytest.mark.parametrize(
+    ("protected", "ending"),
+    [(5.0, "in such a sum, and meets no more noise than the promise counts on."), (None, "in such a sum.")],
+)
+def test_where_updates_travel_in_sums_the_inversion_says_what_the_coordinator_sees(protected, ending):
+    inversion = Inversion(
+        iterations=120, noise_multiplier=None, constant_psnr=9.0, bare_psnr=30.0, protected_psnr=protected
+    )
+    said = words.inversion_in_words(inversion, 3)
+    assert "sees no single update but sums over 3 hospitals or more" in said
+    assert said.endswith(ending)
+    assert "sum" not in words.inversion_in_words(inversion, None)
+
+
+def test_where_noise_is_distributed_the_page_says_what_a_single_hospital_cannot_try():
+    said = " ".join(words.limits(audited(mode="distributed")))
+    assert "could not stand the canaries by itself" in said
+    assert "could not stand" not in " ".join(words.limits(audited()))
 
 
 def test_a_failed_test_is_the_headline_and_an_alarm():
