@@ -12,7 +12,7 @@ from simulation.engine import run_inline
 from simulation.observer import Judge, Keeper
 
 # What a comparison decides by itself, whatever the run was told.
-_OWN = ("run_dir", "resume", "compare", "privacy")
+_OWN = ("run_dir", "resume", "compare", "privacy", "aggregation", "secure_sum")
 _WHO = ("federation", "quorum")
 
 
@@ -20,7 +20,8 @@ class Comparer:
     """Trains what a run is compared with.
 
     Each is a run like any other, in a folder of its own below ``comparison``; all are measured on the test
-    patients of all hospitals.
+    patients of all hospitals. A single hospital has nobody to make sums with and adds all of the noise
+    itself, so beside distributed noise stands local noise of the same promise, in as many rounds and steps.
 
     Args:
         overrides: of the run.
@@ -36,7 +37,12 @@ class Comparer:
         self._cohorts = cohorts
         self._folder = folder / "comparison"
         self._kept = [item for item in overrides if _concern(item) not in _OWN]
+        self._kept += ["aggregation=plain", "secure_sum=null"]
         self._privacy = [item for item in overrides if _concern(item) == "privacy"]
+        if run.study.privacy.mode == "distributed":
+            self._privacy.append("privacy.mode=local")
+            # The study's, of which composing has made those of one step each.
+            self._kept += [f"rounds={run.study.rounds}", f"training.steps={run.study.training.steps}"]
 
     def compare(self) -> Comparison:
         """Everything that stands beside the run."""

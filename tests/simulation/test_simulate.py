@@ -201,6 +201,26 @@ def test_the_comparison_differs_from_the_run_in_nothing_but_who_and_the_promise(
         assert private[same] == public[same] == compared.read("study.json")[same]
 
 
+@pytest.mark.parametrize("setting", ["privacy=distributed", "aggregation=secure"])
+def test_beside_sums_stand_hospitals_that_need_none_with_the_same_promise(setting, simulate):
+    """In as many rounds of as many steps, too, where each step of the run is a sum of its own."""
+    run = simulate(setting, "privacy.epsilon=2", "secure_sum.dropouts=0", "seed=5", "compare=true")
+    assert (run.code, run.err) == (0, "")
+    ours = run.read("study.json")
+    assert (ours["aggregation"], ours["secure_sum"]["dropouts"]) == ("secure", 0)
+    private, public = [*SITES, "pooled"], [f"{name}-without" for name in (*SITES, "together", "pooled")]
+    for name in (*private, *public):
+        study = run.read(f"comparison/{name}/study.json")
+        assert (study["aggregation"], study.get("secure_sum")) == ("plain", None)
+        for same in ("task", "model", "training", "rounds", "tail", "strategy", "pretraining"):
+            assert study[same] == ours[same]
+        if name in private:
+            assert study["privacy"] == ours["privacy"] | {"mode": "local"}
+        else:
+            assert study["privacy"] == {"mode": "none", "sampling_rate": ours["privacy"]["sampling_rate"]}
+    assert run.summary["comparison"]["pooled"]["patients"] == run.summary["pooled"]["patients"]
+
+
 def test_pooled_has_the_patients_of_all_and_alone_those_of_one(compared):
     patients = {
         name: compared.read(f"comparison/{name}/summary.json")["sites"]["alone"]["patients"]
