@@ -160,7 +160,7 @@ class PrivacyAudit(Frozen):
         delta: of the same promise.
         mode: by which means it is kept.
         rests_on: whom it holds against, and what it assumes; empty without a promise.
-        fewest_in_sum: the coordinator sees sums over so many hospitals or more; None for each update by itself.
+        fewest_in_sum: the coordinator sees sums over so many hospitals or more; None: each update by itself.
         clipping_norm: C.
         sampling_rate: q.
         steps: of the whole study at a hospital.

@@ -154,7 +154,7 @@ def _constants(study: Study, secret: bytes, engine: EngineName) -> Check:
     passed = error <= _ROUNDING and weights == {1}
     counts = " or ".join(str(weight) for weight in sorted(weights))
     reason = (
-        f"a crowd and a single patient lie on the grid as the study alone says, within {error:.1g} of its "
-        f"length; a hospital counts as {counts}"
+        "what a crowd and a single patient add lies where the study's grid has it, within "
+        f"{error:.1g} of its length; a hospital counts as {counts}"
     )
     return _check(passed, error, _ROUNDING, reason)

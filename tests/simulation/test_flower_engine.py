@@ -69,6 +69,18 @@ def test_through_flower_a_study_gives_the_same_models_and_the_same_record(simula
     assert left() == []
 
 
+@pytest.mark.parametrize("setting", ["aggregation=secure", "privacy=distributed"])
+def test_through_flower_secure_sums_give_the_same_models_bit_for_bit(setting, simulate):
+    inline = simulate(setting, "seed=5", name="inline")
+    flower = simulate(setting, "seed=5", "engine=flower", name="flower")
+    assert (flower.code, flower.err) == (0, "")
+    assert len(inline.models) > 1
+    assert flower.models == inline.models
+    assert flower.read("study.json")["aggregation"] == "secure"
+    assert flower.summary["privacy"] == inline.summary["privacy"]
+    assert left() == []
+
+
 def test_a_study_that_fails_says_why_and_leaves_no_process(simulate):
     done = simulate(
         "engine=flower", "+federation.sites.birch.policy={minimum_patients: 1000}", "quorum=4", "-q"
