@@ -16,7 +16,7 @@ from simulation.sweep.record import JobRecord, SweepRecord
 from simulation.sweep.words import words
 
 # What a point's place in the figure already says, and what points are averaged over.
-_PLACED = ("privacy.epsilon", "privacy", "seed")
+_PLACED = ("privacy.epsilon", "privacy", "privacy.mode", "seed")
 
 _ROOM = 24  # letters beside a figure
 
@@ -40,9 +40,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one combination of the settings other than privacy and seed, by rising ε.
+    """The points of one combination of the settings other than ε and seed, by rising ε.
 
-    ``name`` says which combination; it is empty where there is but one.
+    Local and distributed noise of one ε are two promises, so they make two series. ``name`` says which
+    combination; it is empty where there is but one.
     """
 
     name: str
@@ -53,8 +54,17 @@ def series_of(record: SweepRecord) -> list[Series]:
     """A sweep's results as series, without the runs that have none."""
     groups: dict[str, list[JobRecord]] = {}
     for job in record.measured:
-        groups.setdefault(words(record, job, without=_PLACED), []).append(job)
+        told = (words(record, job, without=_PLACED), _noise(record, job))
+        groups.setdefault(", ".join(filter(None, told)), []).append(job)
     return [Series(name, tuple(_points(jobs))) for name, jobs in groups.items()]
+
+
+def _noise(record: SweepRecord, job: JobRecord) -> str:
+    """Whose noise a run has, where runs differ in that."""
+    alike = len({each.distributed for each in record.measured if each.epsilon is not None}) < 2
+    if alike or job.epsilon is None:
+        return ""
+    return "distributed noise" if job.distributed else "local noise"
 
 
 def _points(jobs: Sequence[JobRecord]) -> list[Point]:
@@ -105,12 +115,18 @@ def epsilon_against_auc(series: Sequence[Series]) -> str:
                 dot(axes, (x, y), colour, marker, size=7.5)
                 if p.epsilon is None:
                     axes.axhline(y, color=colour, linestyle=(0, (2, 3)), zorder=1)
-            ends[one.name] = path[-1]
+            ends[_beside_line(one)] = path[-1]
         _ticks(axes, values, edge if any(p.epsilon is None for one in series for p in one.points) else None)
         axes.set(xlabel="ε promised to each patient (smaller protects more)", ylabel="AUC on test patients")
         if len(series) > 1:
-            name_ends(axes, ends, list(ends))
+            named = {name: end for name, end in ends.items() if name}
+            name_ends(axes, named, list(ends))
         return to_svg(figure, "epsilon-against-auc", f"Epsilon against AUC. {_told(series)}.")
+
+
+def _beside_line(series: Series) -> str:
+    """Its name, where there is little room; runs without privacy have theirs below the axis."""
+    return series.name.removesuffix(" noise")
 
 
 def _ticks(axes: Axes, values: Sequence[float], edge: float | None) -> None:

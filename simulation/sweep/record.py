@@ -16,6 +16,8 @@ class JobRecord(Entry):
         reason: why it failed.
         began: seconds after the sweep's beginning.
         epsilon: what each patient is promised; None without privacy.
+        distributed: whether by noise in shares, so that ``epsilon`` holds against the coordinator and those
+            in league with it; the run's own record says what holds against others.
         delta: what ``epsilon`` holds at.
         seed: the one that its noise follows from.
         hospitals: how many take part.
@@ -30,6 +32,7 @@ class JobRecord(Entry):
     began: float | None = None
     seconds: float | None = None
     epsilon: float | None
+    distributed: bool = False
     delta: float | None = None
     seed: int | None
     hospitals: int

@@ -43,4 +43,5 @@ def render(record: SweepRecord, reports: set[str]) -> str:
         alike=text.settings_of_all(record),
         stratum=next((part.stratum.label for part in measured if part and part.stratum), ""),
         reports=reports,
+        promised=text.promised,
     )

@@ -189,6 +189,7 @@ def _planned(job: Job) -> JobRecord:
         settings=dict(job.settings),
         overrides=job.overrides,
         epsilon=job.run.study.privacy.epsilon,
+        distributed=job.run.study.privacy.mode == "distributed",
         delta=job.run.study.privacy.delta,
         seed=job.run.options.seed,
         hospitals=len(job.run.federation.sites),

@@ -79,7 +79,7 @@ Marks at the same ε stand a little apart, so that all can be seen.
 {{ cell(heading, job.settings[key]) }}
 {% endfor %}
 {% if "privacy.epsilon" not in keys %}
-{{ cell("ε", "no privacy" if job.epsilon is none else number.cost(job.epsilon)) }}
+{{ cell("ε", promised(job)) }}
 {% endif %}
 {{ cell("hospitals", job.hospitals) }}
 {{ cell("test patients", "{:,}".format(job.measured.patients) if job.measured else number.DASH) }}

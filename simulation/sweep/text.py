@@ -69,6 +69,13 @@ def _counts(record: SweepRecord) -> str:
     return ", ".join(str(number) for number in sorted({job.hospitals for job in record.jobs}))
 
 
+def promised(job: JobRecord) -> str:
+    """A run's ε in the table, e.g. ``"3 against the coordinator"``."""
+    if job.epsilon is None:
+        return "no privacy"
+    return f"{cost(job.epsilon)} against the coordinator" if job.distributed else cost(job.epsilon)
+
+
 def notes(record: SweepRecord, series: Sequence[Series]) -> list[Note]:
     """What takes back, or puts in its place, something that the page seems to say."""
     return [*_endings(record), *_protection(record), *_comparisons(record, series)]
@@ -91,6 +98,12 @@ def _protection(record: SweepRecord) -> Iterator[Note]:
             "The noise came from a seed, so that the runs can be repeated. Who knows the seed can take the "
             "noise off again: such a run protects nobody, and its ε says what it would promise with secret "
             "noise.",
+        )
+    if any(job.distributed for job in record.jobs):
+        yield Note(
+            "plain",
+            "Where noise is distributed, ε holds against the coordinator and the hospitals that may be in "
+            "league with it. Against others it is another number, which each such run's own report states.",
         )
     promises = [job.epsilon for job in record.jobs if job.epsilon is not None]
     if len(promises) > 1:

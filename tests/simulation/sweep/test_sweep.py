@@ -132,6 +132,12 @@ def test_runs_leave_out_comparisons_unless_told():
     assert [job.run.options.compare for job in sweep.plan(["seed=1,2", "compare=true"])] == [True, True]
 
 
+def test_with_distributed_noise_a_run_has_a_round_for_each_step_and_says_whose_its_epsilon_is():
+    jobs = sweep.plan(["study=heart_disease", "privacy=local_3,distributed"])
+    assert [(job.run.study.rounds, job.run.study.training.steps) for job in jobs] == [(10, 5), (50, 1)]
+    assert [sweep._planned(job).distributed for job in jobs] == [False, True]
+
+
 @pytest.mark.parametrize(("varied", "made"), [("privacy.epsilon=1,2", 1), ("pretraining.seed=0,1", 0)])
 def test_an_initial_model_that_runs_share_is_made_once_before_them(monkeypatch, varied, made):
     calls = []
@@ -310,6 +316,27 @@ def test_the_headline_goes_from_the_strongest_promise_to_none():
     page = page_of([*jobs, job(2, None, 0.83, settings={"privacy.epsilon": "null"})], privacy__epsilon=("1",))
     assert "<h1>AUC is 0.70 at ε = 1 and 0.83 without privacy.</h1>" in page
     assert ">no privacy</text>" in page
+
+
+def test_local_and_distributed_noise_are_not_averaged_even_at_one_epsilon():
+    jobs = [
+        job(0, 3.0, 0.7, settings={"privacy": "local_3"}),
+        job(1, 3.0, 0.8, settings={"privacy": "distributed"}, distributed=True),
+    ]
+    page = page_of(jobs, privacy=("local_3", "distributed"))
+    assert "<h1>AUC lies between 0.70 (privacy local_3) and 0.80 (privacy distributed).</h1>" in page
+    assert ">3 against the coordinator<" in page
+    assert "ε holds against the coordinator and the hospitals that may be in league with it" in page
+    without = job(2, None, 0.9, settings={"privacy": "none"})
+    page = page_of([*jobs, without], privacy=("local_3", "distributed", "none"))
+    assert (
+        "<h1>AUC is 0.70 at ε = 3 with local noise; 0.80 at ε = 3 with distributed noise; "
+        "0.90 without privacy.</h1>"
+    ) in page
+    assert "local noise: at ε = 3 0.70 (0.68–0.72); distributed noise: at ε = 3 0.80" in page
+    assert ">distributed</text>" in page, "whole, beside its line"
+    alone = page_of([jobs[1], without], privacy=("distributed", "none"))
+    assert "<h1>AUC is 0.80 at ε = 3 and 0.90 without privacy.</h1>" in alone
 
 
 def test_seeds_are_averaged_and_their_spread_is_told():
