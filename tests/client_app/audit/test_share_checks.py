@@ -7,6 +7,7 @@ import pytest
 
 from client_app.audit import rehearsal as module
 from client_app.audit.rehearsal import rehearse, require_rehearsal
+from client_app.audit.share_checks import _ROUNDING, share_check
 from client_app.training import local_round
 from client_app.training.engines import ENGINES
 from client_app.training.noise import noise_share
@@ -57,17 +58,17 @@ def study(make_distributed):
     return make_distributed()
 
 
-def of(study, number=1, engine="book_keeping"):
-    return rehearse(study, build_network(study.model, study.task), secret(number), engine)
+def of(study, number=1):
+    return rehearse(study, build_network(study.model, study.task), secret(number), "book_keeping")
 
 
 def failed(rehearsal):
     return {check.name for check in rehearsal.checks if not check.passed}
 
 
-def share_test(rehearsal):
-    (check,) = (check for check in rehearsal.checks if check.name == "noise share")
-    return check
+def share_test(study, number=1, engine="book_keeping"):
+    """The rehearsal's test of shares alone."""
+    return share_check(study, build_network(study.model, study.task), secret(number), engine)[0]
 
 
 # The weakened variants, each put in the place of what production calls.
@@ -161,11 +162,11 @@ class TestSoundCode:
         ids=lambda changes: str(changes)[:60],
     )
     def test_passes_in_every_kind_of_study(self, changes, make_distributed):
-        assert of(make_distributed(**changes)).failures == ""
+        assert (test := share_test(make_distributed(**changes))).passed, test.reason
 
     @pytest.mark.parametrize("engine", ENGINES)
     def test_passes_by_every_engine(self, engine, study):
-        assert of(study, engine=engine).failures == ""
+        assert share_test(study, engine=engine).passed
 
     def test_finds_the_noise_that_the_promise_asks_for(self, study):
         found = of(study)
@@ -183,39 +184,41 @@ class TestWeakenedCode:
     @pytest.mark.parametrize("factor", [0.5, 0.9, 1.1])
     def test_a_share_of_another_size_is_found(self, factor, study, monkeypatch):
         monkeypatch.setattr(local_round, "noise_share", share_of(factor))
-        outcomes = [of(study, number) for number in range(3)]
-        assert [failed(outcome) for outcome in outcomes] == [{"noise share"}] * 3
-        assert f"{100 * factor:.0f}"[:1] in share_test(outcomes[0]).reason.split("have ")[1]
+        assert failed(of(study)) == {"noise share"}
+        outcomes = [share_test(study, number) for number in range(3)]
+        assert [outcome.passed for outcome in outcomes] == [False] * 3
+        assert outcomes[0].found == pytest.approx(factor, rel=0.05)
 
     def test_a_share_that_counts_on_all_others_is_found(self, study, monkeypatch):
         monkeypatch.setattr(local_round, "share_deviation", all_counted_on)
-        assert failed(of(study)) == {"noise share"}
+        assert not share_test(study).passed
 
     def test_a_share_that_forgets_rounding_is_found_where_it_matters(self, make_distributed, monkeypatch):
         monkeypatch.setattr(local_round, "share_deviation", without_rounding)
-        assert failed(of(make_distributed({"clip_bound": 3e5}))) == {"noise share"}
+        assert not share_test(make_distributed({"clip_bound": 3e5})).passed
 
     @pytest.mark.parametrize("stream", [SameEverywhere, SameInEachRound])
     def test_a_share_that_comes_again_is_found(self, stream, study, monkeypatch):
         monkeypatch.setattr(local_round, "Stream", stream)
-        assert "noise share" in failed(of(study))
-        assert "correlate by 1.000" in share_test(of(study)).reason
+        assert not (test := share_test(study)).passed
+        assert "correlate by 1.000" in test.reason
 
     def test_numbers_without_noise_are_found(self, study, monkeypatch):
         monkeypatch.setattr(local_round, "noise_share", all_but_two)
-        assert failed(of(study)) == {"noise share"}
-        assert ", 2 came without noise" in share_test(of(study)).reason
+        assert not (test := share_test(study)).passed
+        assert ", 2 came without noise" in test.reason
 
     def test_no_share_at_all_is_found(self, study, monkeypatch):
         monkeypatch.setattr(local_round, "noise_share", lambda count, *_: np.zeros(count + 1, np.int64))
-        assert failed(of(study)) == {"noise share"}
+        assert not share_test(study).passed
 
     @pytest.mark.parametrize(
         "mutant", [with_its_own_grid, with_its_own_weight, without_an_end, a_mean], ids=lambda m: m.__name__
     )
     def test_a_grid_that_hangs_on_the_patients_is_found(self, mutant, study, monkeypatch):
         monkeypatch.setattr(local_round, "encode", mutant)
-        assert failed(of(study)) == {"noise share"}
+        assert not (test := share_test(study)).passed
+        assert test.limit == _ROUNDING, "the noise itself is as it should be"
 
 
 class TestGate:
@@ -230,8 +233,8 @@ class TestGate:
             require_rehearsal(study, network, secret(1), "book_keeping")
 
     def test_other_hospitals_or_another_grid_ask_for_another(self, make_distributed, monkeypatch):
-        made = []
-        monkeypatch.setattr(module, "rehearse", lambda *args: made.append(args) or rehearse(*args))
+        made, passed = [], of(make_distributed())
+        monkeypatch.setattr(module, "rehearse", lambda *args: made.append(args) or passed)
         for study in (
             make_distributed(),
             make_distributed(title="Another"),
