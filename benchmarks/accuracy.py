@@ -2,9 +2,10 @@
 
 Two sets of X-rays: PneumoniaMNIST over ten hospitals, where an image stands for a patient; and Kermany et al.
 2018 over four, split by patient, who has up to 30 images. δ = 1e-5; one hospital may collude with the
-coordinator, and one may drop out. The same recipe three times, with the same steps and learning rates: noise
-shared by the hospitals through secure sums, each hospital's own noise, and all patients in one place. Rates are those of ``benchmarks.chest_xray``, chosen on validation images. Seeds are paired: a seed gives noise
-and sampling, each study having its own of both.
+coordinator, and one may drop out. The same recipe, steps and rates three times: noise shared by the hospitals
+through secure sums, each hospital's own noise, and all patients in one place. Rates are those of
+``benchmarks.chest_xray``, chosen on validation images. Seeds are paired; a seed gives noise and sampling, and
+each study has its own of both.
 """
 
 import tempfile

@@ -56,6 +56,7 @@ def _compared(name: str, channels: str, steps: int) -> list[Row]:
             f"training.steps={steps}",
             f"rounds={ROUNDS + 1}",
             "evaluation=null",
+            "aggregation=plain",
         ]
     ).study
     with TemporaryDirectory() as scratch, _custodian(Path(scratch)) as (config, process):

@@ -42,6 +42,7 @@ def overrides() -> list[str]:
         "seed=0",
         "compare=false",
         "audit=false",
+        "aggregation=plain",
     ]
 
 

@@ -43,6 +43,7 @@ def _simulate(folder: Path, sites: int) -> Usage:
         f"rounds={ROUNDS}",
         "compare=false",
         "audit=false",
+        "aggregation=plain",
         *federation(sites),
         *images(PATIENTS, TEST_PATIENTS),
     ]

@@ -238,7 +238,7 @@ class SecureSumSpec(Frozen):
 
     Attributes:
         colluding: how many participants may be in league with the coordinator.
-        dropouts: how many participants a round may lose.
+        dropouts: how many participants a round may lose; left out, one, or none where all are needed.
         lost_rounds: how many rounds may come to nothing, with too few hospitals, before the run ends.
         clip_bound: coordinates of what a site sends are clipped to ± this; left out, 16, which no sound
             update reaches, or with distributed noise 1000 clipping norms, as its patients' gradients are sent
@@ -248,7 +248,7 @@ class SecureSumSpec(Frozen):
     """
 
     colluding: Annotated[int, Field(ge=0)]
-    dropouts: Annotated[int, Field(ge=0)]
+    dropouts: Annotated[int, Field(ge=0)] | None = None
     lost_rounds: Annotated[int, Field(ge=0)]
     clip_bound: Moderate | None = None
     weight_cap: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -352,8 +352,11 @@ class Study(Frozen):
         spec = self.secure_sum
         if spec is None:
             return None
+        sites = len(self.participants)
         try:
-            return Parties(len(self.participants), spec.colluding, spec.dropouts)
+            if spec.dropouts is not None:
+                return Parties(sites, spec.colluding, spec.dropouts)
+            return Parties.with_one_dropout(sites, spec.colluding)
         except ConfigError as error:
             raise ConfigError(f"secure_sum: {error}; or aggregation=plain") from error
 

@@ -33,14 +33,14 @@ def plan_of(study: Study, members: Members, trainable: int) -> Plan:
     Raises:
         ConfigError: the study has no secure sums, or its numbers do not fit on the grid.
     """
-    spec, parties = _sums(study)
+    _, parties = _sums(study)
     return Plan(
         study=study.id,
         roster=members.hash,
         sites=parties.sites,
         grid=training_grid(study, trainable),
-        colluding=spec.colluding,
-        dropouts=spec.dropouts,
+        colluding=parties.colluding,
+        dropouts=parties.dropouts,
     )
 
 

@@ -37,8 +37,14 @@ from client_app.desk.questions import (
     what_is_wrong,
 )
 from federation.accounting import epsilon_spent
-from federation.errors import ConfigError, MessageError, RefusedError, SecureSumError, WardroundError
-from federation.errors import ConfigError, MessageError, PrivacyError, RefusedError, WardroundError
+from federation.errors import (
+    ConfigError,
+    MessageError,
+    PrivacyError,
+    RefusedError,
+    SecureSumError,
+    WardroundError,
+)
 from federation.messages import RefusalReply
 from federation.secure_sum.roster import SiteKey
 

@@ -9,12 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.site import simulated_site
 from federation.config import ROSTER_FILE, RunConfig, compose_run, run_folder
 from federation.files import locked
+from federation.key_files import kept_key
 from federation.roster_files import read_roster, write_record
 from federation.secure_sum.roster import Roster, SiteKey
 
@@ -35,13 +38,19 @@ class SimulatedHospitals:
         path, seed = self._folder / ROSTER_FILE, self._run.options.seed
         with locked(self._folder / "roster.lock", wait=True):
             if not path.exists():
-                keys = {
+                public = {
                     name: _keys(self._folder / "sites" / name, seed, name).public
                     for name in self._run.federation.sites
                 }
-                roster = Roster.signed(_keys(self._folder / "roster", seed, "coordinator").identity, 1, keys)
-                write_record(path, roster)
+                write_record(path, Roster.signed(self._coordinator, 1, public))
             return read_roster(path)
+
+    @property
+    def _coordinator(self) -> Ed25519PrivateKey:
+        seed = self._run.options.seed
+        if seed is not None:
+            return SiteKeys.seeded(seed, "coordinator").identity
+        return Ed25519PrivateKey.from_private_bytes(kept_key(self._folder / "roster.key"))
 
     def custodian(self, position: int) -> Custodian:
         """The custodian of hospital number ``position`` (0, 1, ...) of the federation."""

@@ -46,6 +46,12 @@ class Parties:
                 f"{self.colluding} may collude; at most {self.sites - remain}, or more sites"
             )
 
+    @classmethod
+    def with_one_dropout(cls, sites: int, colluding: int) -> "Parties":
+        """These, of which one may drop out; none where it takes all of them."""
+        all_needed = cls(sites, colluding, 0)
+        return cls(sites, colluding, min(1, sites - max(all_needed.threshold, LEAST_SITES)))
+
     @property
     def threshold(self) -> int:
         """Shares that open a secret, and signatures that make a survivor set the only one."""

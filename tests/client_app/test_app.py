@@ -39,6 +39,7 @@ def overrides(tmp_path):
         "model.arguments.channels=[8]",
         "model.arguments.strides=[2]",
         f"run_dir={tmp_path}",
+        "aggregation=plain",
         "seed=1",
     ]
 

@@ -178,6 +178,14 @@ class TestSums:
             with pytest.raises(ConfigError, match=next(iter(spec))):
                 Study.model_validate(values() | {"secure_sum": FULL["secure_sum"] | spec})
 
+    def test_one_may_drop_out_where_it_does_not_take_all_of_them(self):
+        found = {}
+        for sites in (3, 4, 5, 10):
+            named = {"participants": list("abcdefghij"[:sites])}
+            spec = {"secure_sum": FULL["secure_sum"] | {"colluding": 1, "dropouts": None}}
+            found[sites] = Study.model_validate(values() | named | spec).parties.dropouts
+        assert found == {3: 0, 4: 1, 5: 1, 10: 1}
+
     def test_three_take_nobody_away(self):
         three = {"participants": ["alder", "birch", "cedar"]}
         assert Study.model_validate(values() | three).fewest_hospitals == 3
@@ -185,7 +193,7 @@ class TestSums:
             Study.model_validate(values() | three | {"secure_sum": FULL["secure_sum"] | {"dropouts": 1}})
 
     def test_the_fewest_hospitals_are_those_that_the_sites_insist_on(self):
-        assert compose_run(["quorum=1"]).study.fewest_hospitals == 1
+        assert compose_run(["aggregation=plain", "quorum=1"]).study.fewest_hospitals == 1
         study = compose_run(["federation=simulation_10", "aggregation=secure", "quorum=1"]).study
         assert study.fewest_hospitals == 9
 

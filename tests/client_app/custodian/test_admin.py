@@ -18,8 +18,8 @@ from client_app.custodian.opening import Opener
 from client_app.custodian.service import relay_app
 from client_app.desk.questions import Room, RosterState, Studies, StudyState, StudyView, Withdrawn
 from client_app.training.local_round import LocalTraining
-from federation.errors import StorageError
 from federation.accounting import epsilon_spent
+from federation.errors import StorageError
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.promise import noise_multiplier
 
