@@ -89,11 +89,11 @@ def _together(study: Study, parameters: Parameters, sums: SecureSums) -> Told:
         hashlib.sha256(parameters.tobytes()).digest(),
         lambda question: EvaluateRequest(study=study, parameters=parameters, sum=question),
         MessageType.EVALUATE,
+        2 * BINS,
     )
     absent = tuple(Absence(site=site, reason=reason) for site, reason in summed.absent.items())
-    if summed.total is None or len(summed.total) != 2 * BINS + 1:
-        lost = summed.lost or f"the sum has {len(summed.total or ())} numbers"
-        return Told((), (*absent, Absence(site="all", reason=lost)), None)
+    if summed.total is None:
+        return Told((), (*absent, Absence(site="all", reason=summed.lost)), None)
     mean, hospitals = decode(summed.total, evaluation_grid(study))
     return Told(tuple(summed.replies), absent, mean.astype(np.float64).reshape(2, BINS) * hospitals)
 

@@ -132,7 +132,12 @@ class SecureSums:
         return self._membership
 
     def add_up(
-        self, round_number: int, model: bytes, question: Callable[[RoundRequest], Request], message_type: str
+        self,
+        round_number: int,
+        model: bytes,
+        question: Callable[[RoundRequest], Request],
+        message_type: str,
+        numbers: int,
     ) -> Summed:
         """One sum.
 
@@ -141,13 +146,14 @@ class SecureSums:
             model: SHA-256 of the model in the question, 32 bytes.
             question: what the hospitals are asked with exchange A.
             message_type: of Flower.
+            numbers: m, how many a hospital sends beside its weight; whoever sends another number is left out.
         """
         summed = Summed()
         # On disk before anybody is asked: hospitals burn the round, whatever becomes of this process.
         self._keep(self._kept.model_copy(update={"begun": round_number}))
         try:
             summing = self._coordinator.begin(round_number, model, self._gone())
-            self._collect(summing, question(summing.request), message_type, summed)
+            self._collect(summing, question(summing.request), message_type, numbers, summed)
             self._open(summing, summing.settle(), summed)
             if not summing.whole:
                 request = summing.open_request()
@@ -160,11 +166,15 @@ class SecureSums:
     def _gone(self) -> frozenset[str]:
         return frozenset(self._coordinator.adverts) - frozenset(self._membership.members)
 
-    def _collect(self, summing: RoundSum, question: Request, message_type: str, summed: Summed) -> None:
+    def _collect(
+        self, summing: RoundSum, question: Request, message_type: str, numbers: int, summed: Summed
+    ) -> None:
         """Exchange A."""
         for name, answer in self._ask(dict.fromkeys(summing.cohort, question), message_type).items():
             try:
                 reply = _record(MaskedReply, name, answer)
+                if len(reply.vector) != numbers + 1:
+                    raise MessageError(f"invalid reply: [{len(reply.vector)}] numbers, not [{numbers + 1}]")
                 summing.add(name, reply.masked)
                 # What is kept of a vector is the sum.
                 summed.replies[name] = reply.model_copy(update={"vector": reply.vector[:0]})
