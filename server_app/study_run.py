@@ -1,7 +1,7 @@
 """A study from its first model to its released one."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -128,6 +128,8 @@ class StudyRun:
         for round_number in range(done + 1, study.rounds + 1):
             begun = time.monotonic()
             if sums is not None and sums.begun >= round_number:
+                # Who was asked is not known any more; nobody without a key was.
+                self._count_steps(sums.hospitals)
                 result = RoundResult(parameters, {}, {}, frozenset(), lost=_BROKEN_OFF)
             else:
                 result = self._ask(rounds, round_number, parameters)
@@ -146,11 +148,14 @@ class StudyRun:
 
     def _ask(self, rounds: Rounds, round_number: int, parameters: Parameters) -> RoundResult:
         # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
-        for name in self._membership.members:
-            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
+        self._count_steps(self._membership.members)
         result = rounds.run(round_number, parameters)
         self._lost += bool(result.lost)
         return result
+
+    def _count_steps(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
 
     def _sums(self, book: HeadBook) -> SecureSums | None:
         """How the study's updates are summed; None where they travel by themselves."""

@@ -108,6 +108,11 @@ class SecureSums:
         """The last round that was begun; 0 before the first."""
         return self._kept.begun
 
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Those with a key: whoever was asked in a round is one of them."""
+        return tuple(self._coordinator.adverts)
+
     def join(self) -> Membership:
         """Exchange 0, as long as no round has begun: who takes part from now on.
 
