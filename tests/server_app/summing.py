@@ -97,6 +97,10 @@ class Changed:
         return self.change(answer())
 
 
+def longer(reply: MaskedReply) -> MaskedReply:
+    return reply.model_copy(update={"vector": np.append(reply.vector, np.uint32(1))})
+
+
 def words_of(site: str, round_number: int, numbers: int = NUMBERS) -> Words:
     """Any words at all, the same each time: uint32 ``[numbers + 1]``."""
     seed = int.from_bytes(hashlib.sha256(f"{site} {round_number}".encode()).digest()[:8], "little")

@@ -1,4 +1,4 @@
-"""Rounds over sums make the models that single updates make; of gradients, those that pooled patients make."""
+"""Rounds over sums make the models that single updates make; of gradients, those that one site would make."""
 
 import hashlib
 from dataclasses import dataclass, replace

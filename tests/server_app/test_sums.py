@@ -31,6 +31,7 @@ from tests.server_app.summing import (
     answers_in_vain,
     dropped,
     garbage,
+    longer,
     raises,
     refuses,
     schedule_of,
@@ -143,10 +144,6 @@ class TestSums:
         summed = on_grid(lambda grid: sums_of_all_rounds(party, [1], grid)[1], *party.hospitals())
         assert [reply.vector.size for reply in summed.replies.values()] == [0, 0, 0]
         assert [reply.steps for reply in summed.replies.values()] == [party.study.training.steps] * 3
-
-
-def longer(reply):
-    return reply.model_copy(update={"vector": np.append(reply.vector, np.uint32(1))})
 
 
 def in_the_name_of(site):
