@@ -60,13 +60,24 @@ def most_dropouts(sites):
 
 def silences(sites):
     """How many say nothing in A, B and C, for as many rounds; enough remain in each."""
-    remain = Parties(sites, 1, 0).threshold
-    most = most_dropouts(sites)
-    if sites <= 10:
-        counts = product(range(most + 1), range(sites), range(sites))
-        return [(a, b, c) for a, b, c in counts if a + b + c <= sites - remain and (a or not c)]
-    in_a, in_b = [(a, 0, 0) for a in (0, 1, 2, most)], [(0, b, 0) for b in (1, 2, most)]
-    return [*in_a, *in_b, *[(1, b, 0) for b in (1, most - 1)], *[(1, 0, c) for c in (1, most - 1)], (2, 2, 2)]
+    remain, most = Parties(sites, 1, 0).threshold, most_dropouts(sites)
+    counts = product(range(most + 1), range(sites), range(sites))
+    return [(a, b, c) for a, b, c in counts if a + b + c <= sites - remain and (a or not c)]
+
+
+def some_silences(sites):
+    """None, one, two, and the most in each exchange."""
+    every, most = silences(sites), most_dropouts(sites)
+    chosen = {(a, 0, 0) for a in (0, 1, 2, most)} | {(0, b, 0) for b in (1, 2, most)} | {(2, 1, 1)}
+    chosen |= {(1, some, 0) for some in (1, most - 1)} | {(1, 0, some) for some in (1, 2, most - 1)}
+    return [counts for counts in every if counts in chosen]
+
+
+def too_many(sites):
+    """One more than that in each exchange, and then nobody."""
+    most, spare = most_dropouts(sites), sites - Parties(sites, 1, 0).threshold
+    one_more = [(most + 1, 0, 0), (0, spare + 1, 0), *([(1, spare, 0), (1, 0, spare)] if most else [])]
+    return [*one_more, (0, 0, 0)]
 
 
 def sums_of_all_rounds(federation, rounds, grid):
@@ -77,15 +88,24 @@ def sums_of_all_rounds(federation, rounds, grid):
 
 
 def require_exact(federation, rounds, results):
+    """Each is the sum of its survivors, or none where too few remained."""
+    threshold = federation.study.parties.threshold
     for number, silent in rounds.items():
-        summed = results[number]
+        summed, a, b, c = results[number], len(silent.a), len(silent.b), len(silent.c)
         survivors = [site for site in federation.sites if site not in silent.a]
-        assert summed.lost == ""
+        asked = {"A"} | ({"B"} if len(survivors) >= federation.study.parties.min_survivors else set())
+        asked |= {"C"} if a and asked == {"A", "B"} and len(survivors) - b >= threshold else set()
+        assert federation.exchanges(number) == asked
         assert sorted(summed.replies) == survivors
         assert set(summed.absent) == {*silent.a, *silent.b, *silent.c}
-        assert summed.total.dtype == np.uint32
-        assert np.array_equal(summed.total, federation.exact(survivors, number))
-        assert federation.exchanges(number) == ({"A", "B", "C"} if silent.a else {"A", "B"})
+        if "B" in asked and len(survivors) - b - c >= threshold:
+            assert summed.lost == ""
+            assert summed.total.dtype == np.uint32
+            assert np.array_equal(summed.total, federation.exact(survivors, number))
+        else:
+            assert summed.total is None
+            assert summed.lost.endswith("begin a new round when more can be reached")
+    assert sum(results[number].total is None for number in rounds) == len(too_many(len(federation.sites))) - 1
 
 
 class TestSums:
@@ -93,10 +113,10 @@ class TestSums:
     def test_a_sum_is_that_of_the_survivors_bit_by_bit_whoever_is_silent_and_when(
         self, federation, on_grid, sites
     ):
-        """Up to the most that the plan bears, in each exchange; every hospital restarts between all."""
-        counts = silences(sites)
+        """Up to the most that the plan bears in each exchange, and one more; hospitals restart in between."""
+        counts = silences(sites) if sites <= 10 else some_silences(sites)
         assert {a for a, _, _ in counts} >= {0, min(1, most_dropouts(sites)), most_dropouts(sites)}
-        rounds = dropped(names(sites), counts)
+        rounds = dropped(names(sites), [*counts, *too_many(sites)])
         party = federation(sites, most_dropouts(sites))
         hospitals = party.hospitals(schedule_of(rounds))
         results = on_grid(lambda grid: sums_of_all_rounds(party, rounds, grid), *hospitals)
@@ -454,6 +474,45 @@ class ForgetsWhatItOpened(Sums):
             super()._keep(state)
 
 
+TWICE = "ask for a round twice, over different hospitals, and take the difference"
+
+
+def twice(party, grid):
+    """The hospitals train from the same model again, and learn the same."""
+    party.sums(grid).join()
+    first = party.add_up(party.sums(grid), 1)
+    second = party.add_up(party.sums(grid, without=["alder"]), 1)
+    return first.total, second
+
+
+class BeginsAnew(Sums):
+    """A hospital that finds its disk as it was before the first round, whenever it is asked for one."""
+
+    def begin(self, question, model):
+        image = self._path.with_name("image")
+        if image.exists():
+            self._path.write_bytes(image.read_bytes())
+        else:
+            image.write_bytes(self._path.read_bytes())
+        return super().begin(question, model)
+
+
+class TestTwice:
+    @pytest.mark.attack(TWICE, held_by="the round that a hospital burns on disk before it trains")
+    def test_a_round_is_burnt_once_it_has_begun(self, federation, on_grid):
+        party = federation(5, 1)
+        _, second = on_grid(lambda grid: twice(party, grid), *party.hospitals())
+        assert second.total is None
+        assert all("round 1 is burnt" in reason for reason in second.absent.values())
+        assert len(second.absent) == 4
+
+    @pytest.mark.mutant(TWICE, how="hospitals begin from an old image of their disk")
+    def test_without_what_they_kept_one_hospital_is_opened(self, study, tmp_path, on_grid):
+        party = Federation(secure(study, names(5), dropouts=1), tmp_path)
+        first, second = on_grid(lambda grid: twice(party, grid), *party.hospitals(kind=BeginsAnew))
+        assert np.array_equal(first - second.total, words_of("alder", 1))
+
+
 class TestTwoSets:
     @pytest.mark.attack(TWO_SETS, held_by="the state that a hospital has on disk before it answers")
     def test_a_hospital_that_has_answered_opens_no_other_set(self, study, tmp_path, on_grid):
@@ -490,7 +549,7 @@ class TestThroughFlower:
     def test_it_is_the_same_sum_bit_by_bit(self, federation, sites, monkeypatch):
         """Real messages between real processes; one run with all rounds in it."""
         monkeypatch.setenv("PYTHONPATH", "")  # which Flower extends
-        rounds = dropped(names(sites), silences(sites))
+        rounds = dropped(names(sites), [*some_silences(sites), *too_many(sites)])
         party = federation(sites, most_dropouts(sites))
         hospitals = party.hospitals(schedule_of(rounds))
         results = through_flower(lambda grid: sums_of_all_rounds(party, rounds, grid), hospitals)
