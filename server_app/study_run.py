@@ -1,7 +1,7 @@
 """A study from its first model to its released one."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -29,8 +29,6 @@ from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
 from server_app.statement import privacy_statement
 from server_app.sums import SecureSums
-
-_BROKEN_OFF = "the run was broken off in the middle of it, and a round of sums is begun once"
 
 
 class StudyRun:
@@ -127,12 +125,7 @@ class StudyRun:
             done, parameters = self._go_on(self._checkpoint, rounds, average)
         for round_number in range(done + 1, study.rounds + 1):
             begun = time.monotonic()
-            if sums is not None and sums.begun >= round_number:
-                # Who was asked is not known any more; nobody without a key was.
-                self._count_steps(sums.hospitals)
-                result = RoundResult(parameters, {}, {}, frozenset(), lost=_BROKEN_OFF)
-            else:
-                result = self._ask(rounds, round_number, parameters)
+            result = self._ask(rounds, round_number, parameters)
             parameters = result.parameters
             average.add(round_number, parameters)
             self._record_round(round_number, result, time.monotonic() - begun)
@@ -148,14 +141,11 @@ class StudyRun:
 
     def _ask(self, rounds: Rounds, round_number: int, parameters: Parameters) -> RoundResult:
         # Whoever is asked may train, whatever becomes of the answer: count it before, as the site does.
-        self._count_steps(self._membership.members)
+        for name in self._membership.members:
+            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
         result = rounds.run(round_number, parameters)
         self._lost += bool(result.lost)
         return result
-
-    def _count_steps(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._steps[name] = self._steps.get(name, 0) + self._study.training.steps
 
     def _sums(self, book: HeadBook) -> SecureSums | None:
         """How the study's updates are summed; None where they travel by themselves."""

@@ -1,7 +1,8 @@
 """Secure sums over the hospitals of a study: two exchanges a round, three after a dropout.
 
 What the coordinator needs after a restart lies in the run's folder: the hospitals' keys, and which round was
-begun last, since a round that was begun is never begun again.
+begun last, with whom. That one is asked again as it was, and whoever answered tells the same bytes; asked in
+any other way it is burnt.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,14 @@ from federation.files import write_whole
 from federation.messages import KeysReply, KeysRequest, MaskedReply, Request, UnmaskReply, UnmaskRequest
 from federation.schema import Frozen
 from federation.secure_sum.coordinator import Coordinator
-from federation.secure_sum.messages import Advert, Agreement, OpenRequest, RoundRequest, SurvivorsRequest
+from federation.secure_sum.messages import (
+    Advert,
+    Agreement,
+    OpenRequest,
+    RoundRequest,
+    Sites,
+    SurvivorsRequest,
+)
 from federation.secure_sum.plan import Plan
 from federation.secure_sum.roster import Members
 from federation.secure_sum.round_sum import RoundSum
@@ -58,11 +66,13 @@ class _Kept(Frozen):
         plan: its digest, as hex digits.
         adverts: the hospitals' keys.
         begun: the last round that was begun; 0 before the first.
+        cohort: who was asked in it.
     """
 
     plan: str
     adverts: tuple[Advert, ...] = ()
     begun: Annotated[int, Field(ge=0)] = 0
+    cohort: Sites = ()
 
 
 class SecureSums:
@@ -108,11 +118,6 @@ class SecureSums:
         """The last round that was begun; 0 before the first."""
         return self._kept.begun
 
-    @property
-    def hospitals(self) -> tuple[str, ...]:
-        """Those with a key: whoever was asked in a round is one of them."""
-        return tuple(self._coordinator.adverts)
-
     def join(self) -> Membership:
         """Exchange 0, as long as no round has begun: who takes part from now on.
 
@@ -147,17 +152,17 @@ class SecureSums:
         """One sum.
 
         Args:
-            round_number: later than every one that was begun.
+            round_number: later than every one that was begun; or the last of these, to ask it again.
             model: SHA-256 of the model in the question, 32 bytes.
             question: what the hospitals are asked with exchange A.
             message_type: of Flower.
             numbers: m, how many a hospital sends beside its weight; whoever sends another number is left out.
         """
         summed = Summed()
-        # On disk before anybody is asked: hospitals burn the round, whatever becomes of this process.
-        self._keep(self._kept.model_copy(update={"begun": round_number}))
         try:
-            summing = self._coordinator.begin(round_number, model, self._gone())
+            summing = self._coordinator.begin(round_number, model, self._left_out(round_number))
+            # On disk before anybody is asked: hospitals burn the round, whatever becomes of this process.
+            self._keep(self._kept.model_copy(update={"begun": round_number, "cohort": summing.cohort}))
             self._collect(summing, question(summing.request), message_type, numbers, summed)
             self._open(summing, summing.settle(), summed)
             if not summing.whole:
@@ -168,8 +173,10 @@ class SecureSums:
             summed.lost = str(error)
         return summed
 
-    def _gone(self) -> frozenset[str]:
-        return frozenset(self._coordinator.adverts) - frozenset(self._membership.members)
+    def _left_out(self, round_number: int) -> frozenset[str]:
+        """Who is not asked: whoever is gone, or in a round that is asked again whoever was not asked then."""
+        asked = self._kept.cohort if round_number == self._kept.begun else self._membership.members
+        return frozenset(self._coordinator.adverts) - frozenset(asked)
 
     def _collect(
         self, summing: RoundSum, question: Request, message_type: str, numbers: int, summed: Summed
@@ -206,10 +213,12 @@ class SecureSums:
                 summed.absent[name] = f"in the sum, but did not help to open it: {error}"
 
     def _ask(self, questions: Mapping[str, Request], message_type: str) -> dict[str, Answer]:
-        nodes = {name: self._membership.members[name].node for name in questions}
-        by_node = {nodes[name]: question for name, question in questions.items()}
+        members = self._membership.members
+        nodes = {name: members[name].node for name in questions if name in members}
+        by_node = {node: questions[name] for name, node in nodes.items()}
         answers = ask(self._grid, by_node, message_type, self._deadline, self._book)
-        return {name: answers[node] for name, node in nodes.items()}
+        gone = Answer(None, "was asked before the run was broken off, and is not there any more")
+        return {name: answers[nodes[name]] if name in nodes else gone for name in questions}
 
     def _read(self, plan: Plan) -> _Kept:
         digest = plan.digest.hex()
