@@ -29,7 +29,7 @@ from federation.secure_sum.commitments import (
     secret_digest,
     secrets_of,
 )
-from federation.secure_sum.masks import add_mask
+from federation.secure_sum.masks import Mask, add_masks
 from federation.secure_sum.messages import (
     Advert,
     AdvertRequest,
@@ -159,10 +159,9 @@ class SecureSite:
         if not isinstance(state, Training):
             raise SecureSumError("order", self.name, "no round waits for its vector; a round has one")
         own_seed = self._self_seed()
-        add_mask(vector, own_seed, "self", 1)
         seeds = {peer: mask_seed(chain, state.context) for peer, chain in state.chains.items()}
-        for peer, seed in seeds.items():
-            add_mask(vector, seed, "pair", pair_sign(self.name, peer))
+        pairs = [Mask(seed, "pair", pair_sign(self.name, peer)) for peer, seed in seeds.items()]
+        add_masks(vector, [Mask(own_seed, "self", 1), *pairs])
         own, boxes = self._boxes(state, [own_seed, *seeds.values()])
         secrets = tuple(secret_digest(state.context, secret) for secret in (own_seed, *seeds.values()))
         return Masked(

@@ -26,7 +26,7 @@ from federation.errors import ConfigError, SecureSumError
 from federation.secure_sum import site as site_module
 from federation.secure_sum.agreement import box_key, first_chain_key, mask_seed, seal, unseal
 from federation.secure_sum.commitments import pair_sign, secret_digest
-from federation.secure_sum.masks import add_mask
+from federation.secure_sum.masks import Mask, add_masks
 from federation.secure_sum.messages import Advert, AdvertRequest, OpenRequest, RoundRequest, SurvivorsRequest
 from federation.secure_sum.plan import Plan
 from federation.secure_sum.ring import encode
@@ -84,9 +84,9 @@ def seed_from(federation, replies, owner, other):
 def strip(vector, owner, other, seed):
     """Take the mask of ``owner``, its own or that with ``other``, from its vector."""
     if other == owner:
-        add_mask(vector, seed, "self", -1)
+        add_masks(vector, [Mask(seed, "self", -1)])
     else:
-        add_mask(vector, seed, "pair", pair_sign(other, owner))
+        add_masks(vector, [Mask(seed, "pair", pair_sign(other, owner))])
 
 
 def unmasked(federation, victim, sent, replies, known=()):
@@ -205,7 +205,7 @@ class TestDifferentModels:
         places = range(1, len(replies) + 1)
         for name in federation.names:
             shares = {place: reply.of_self[name] for place, reply in zip(places, replies, strict=True)}
-            add_mask(total, recover(shares, federation.plan.threshold), "self", -1)
+            add_masks(total, [Mask(recover(shares, federation.plan.threshold), "self", -1)])
         return total
 
     @pytest.mark.attack(WHAT, held_by="one context of both in masks and commitments")

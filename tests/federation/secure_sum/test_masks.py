@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from federation.secure_sum.masks import SEED_BYTES, add_mask
+from federation.secure_sum.masks import SEED_BYTES, Mask, add_masks
 from federation.secure_sum.transcript import digest
 
 SEED = bytes(range(SEED_BYTES))
@@ -15,7 +15,7 @@ SEED = bytes(range(SEED_BYTES))
 
 def mask(length, seed=SEED, label="self"):
     vector = np.zeros(length, dtype=np.uint32)
-    add_mask(vector, seed, label, 1)
+    add_masks(vector, [Mask(seed, label, 1)])
     return vector
 
 
@@ -38,10 +38,20 @@ def test_of_any_length_it_is_the_beginning_of_one_stream(length):
 def test_adding_and_taking_away_cancel_and_go_around():
     vector = np.arange(300_000, dtype=np.uint32) * np.uint32(14_317)
     masked = vector.copy()
-    add_mask(masked, SEED, "pair", 1)
+    add_masks(masked, [Mask(SEED, "pair", 1)])
     assert (masked == vector + mask(300_000, label="pair")).all()
-    add_mask(masked, SEED, "pair", -1)
+    add_masks(masked, [Mask(SEED, "pair", -1)])
     assert (masked == vector).all()
+
+
+def test_several_at_once_are_one_after_the_other():
+    several = [Mask(bytes([seed]) * SEED_BYTES, "pair", sign) for seed, sign in ((1, 1), (2, -1), (3, 1))]
+    at_once = np.arange(300_000, dtype=np.uint32)
+    one_by_one = at_once.copy()
+    add_masks(at_once, several)
+    for each in several:
+        add_masks(one_by_one, [each])
+    assert (at_once == one_by_one).all()
 
 
 def test_seeds_and_kinds_of_mask_have_streams_of_their_own():
