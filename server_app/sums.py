@@ -202,9 +202,13 @@ class SecureSums:
         requests = {
             name: UnmaskRequest(study=self._study, question=question) for name, question in questions.items()
         }
+        signs = not summing.whole and any(isinstance(each, SurvivorsRequest) for each in questions.values())
         for name, answer in self._ask(requests, MessageType.QUERY).items():
             try:
                 told = _record(UnmaskReply, name, answer).answer
+                if isinstance(told, Agreement) != signs:
+                    asked = "Agreement" if signs else "OpenedShares"
+                    raise MessageError(f"invalid reply: a {type(told).__name__} is no {asked}")
                 if isinstance(told, Agreement):
                     summing.agree(name, told)
                 else:
