@@ -13,6 +13,7 @@ from client_app.custodian.sums import Sums
 from federation.errors import DataError, QuorumError, SecureSumError
 from federation.messages import KeysRequest, TrainReply, TrainRequest, UnmaskRequest
 from federation.secure_sum.coordinator import Coordinator
+from federation.secure_sum.messages import Agreement, OpenedShares
 from federation.secure_sum.parties import Parties
 from federation.secure_sum.roster import Members
 from federation.secure_sum.states import Answered
@@ -267,6 +268,29 @@ class TestFaults:
         assert results[1].total is None
         assert "shares" in results[1].lost
         assert np.array_equal(results[2].total, party.exact(party.sites, 2))
+
+    @pytest.mark.parametrize("dropout", [False, True])
+    def test_who_signs_where_shares_are_asked_for_or_opens_too_early_is_named(
+        self, federation, on_grid, dropout
+    ):
+        party = federation(10, 4)
+
+        def other(reply):
+            survivors = party.sites[1:]
+            of_pairs = {site: {"alder": bytes(32)} for site in survivors}
+            shares = {"of_self": dict.fromkeys(survivors, bytes(32)), "of_pairs": of_pairs}
+            answer = (
+                OpenedShares(site=reply.site, round=1, **shares)
+                if dropout
+                else Agreement(site=reply.site, round=1, signature=bytes(64))
+            )
+            return reply.model_copy(update={"answer": answer})
+
+        faults = {("fir", 1, "B"): Changed(other)} | ({("alder", 1, "A"): raises} if dropout else {})
+        summed = on_grid(lambda grid: sums_of_all_rounds(party, [1], grid)[1], *party.hospitals(faults))
+        said = "a OpenedShares is no Agreement" if dropout else "a Agreement is no OpenedShares"
+        assert summed.absent["fir"].endswith(f"invalid reply: {said}")
+        assert np.array_equal(summed.total, party.exact(party.sites[1:] if dropout else party.sites, 1))
 
     def test_a_cohort_of_too_few_is_not_asked_for_anything(self, federation, on_grid):
         party = federation(5, 1)
