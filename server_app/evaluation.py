@@ -14,16 +14,16 @@ from flwr.app import MessageType
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from federation.errors import SecureSumError
 from federation.messages import BINS, EvaluateReply, EvaluateRequest, Parameters
 from federation.promise import evaluation_noise, seen
-from federation.secure_sum.ring import decode
 from federation.study import Study
 from federation.sums import evaluation_grid
 from server_app.audit_heads import HeadBook
 from server_app.exchange import Answer, ask
 from server_app.membership import Membership
 from server_app.record import Absence, HeldOut
-from server_app.sums import SecureSums
+from server_app.sums import SecureSums, mean_of
 
 Counts = NDArray[np.float64]
 
@@ -90,9 +90,16 @@ def _together(study: Study, parameters: Parameters, sums: SecureSums) -> Told:
     )
     absent = tuple(Absence(site=site, reason=reason) for site, reason in summed.absent.items())
     if summed.total is None:
-        return Told((), (*absent, Absence(site="all", reason=summed.lost)), None)
-    mean, hospitals = decode(summed.total, evaluation_grid(study))
+        return _nothing(absent, summed.lost)
+    try:
+        mean, hospitals = mean_of(summed, summed.total, evaluation_grid(study))
+    except SecureSumError as error:
+        return _nothing(absent, str(error))
     return Told(tuple(summed.replies), absent, mean.astype(np.float64).reshape(2, BINS) * hospitals)
+
+
+def _nothing(absent: tuple[Absence, ...], reason: str) -> Told:
+    return Told((), (*absent, Absence(site="all", reason=reason)), None)
 
 
 def _problem(answer: Answer) -> str:

@@ -10,10 +10,9 @@ from flwr.app import MessageType
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from federation.errors import MessageError, QuorumError
+from federation.errors import MessageError, QuorumError, SecureSumError
 from federation.messages import Parameters, TrainReply, TrainRequest
 from federation.models import Layout
-from federation.secure_sum.ring import decode
 from federation.study import Study
 from federation.sums import training_grid
 from server_app.audit_heads import HeadBook
@@ -21,7 +20,7 @@ from server_app.exchange import Answer, ask
 from server_app.gradient_step import GradientStep
 from server_app.membership import Membership
 from server_app.strategy import ServerOptimizer, SiteUpdate
-from server_app.sums import SecureSums, Summed
+from server_app.sums import SecureSums, Summed, mean_of
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,10 @@ class Rounds:
         if summed.total is not None and len(summed.replies) < self._study.quorum:
             lost = f"{len(summed.replies)} hospitals are in the sum, quorum {self._study.quorum}"
         elif summed.total is not None:
-            parameters = self._next(round_number, start, [self._update(start, summed, summed.total)])
+            try:
+                parameters = self._next(round_number, start, [self._update(start, summed, summed.total)])
+            except SecureSumError as error:
+                lost = str(error)
         return RoundResult(
             parameters=parameters,
             steps={name: reply.steps for name, reply in summed.replies.items()},
@@ -158,7 +160,7 @@ class Rounds:
 
     def _update(self, start: Parameters, summed: Summed, total: NDArray[np.uint32]) -> SiteUpdate:
         """What the survivors' sum does to the model, as if they were one hospital."""
-        mean, weight = decode(total, training_grid(self._study, self._trainable))
+        mean, weight = mean_of(summed, total, training_grid(self._study, self._trainable))
         if self._steps is None:
             return SiteUpdate("all", weight, mean)
         # Of gradients the sum was asked for, and every site weighs one.

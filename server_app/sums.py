@@ -16,7 +16,15 @@ from pydantic import Field
 
 from federation.errors import DataError, MessageError, QuorumError, SecureSumError
 from federation.files import write_whole
-from federation.messages import KeysReply, KeysRequest, MaskedReply, Request, UnmaskReply, UnmaskRequest
+from federation.messages import (
+    KeysReply,
+    KeysRequest,
+    MaskedReply,
+    Parameters,
+    Request,
+    UnmaskReply,
+    UnmaskRequest,
+)
 from federation.schema import Frozen
 from federation.secure_sum.coordinator import Coordinator
 from federation.secure_sum.messages import (
@@ -27,7 +35,9 @@ from federation.secure_sum.messages import (
     Sites,
     SurvivorsRequest,
 )
+from federation.secure_sum.plan import Grid as SumGrid
 from federation.secure_sum.plan import Plan
+from federation.secure_sum.ring import decode
 from federation.secure_sum.roster import Members
 from federation.secure_sum.round_sum import RoundSum
 from federation.secure_sum.transcript import Words
@@ -242,6 +252,25 @@ class SecureSums:
     def _keep(self, kept: _Kept) -> None:
         write_whole(self._path, kept.model_dump_json(indent=2).encode())
         self._kept = kept
+
+
+def mean_of(summed: Summed, total: Words, grid: SumGrid) -> tuple[Parameters, int]:
+    """The mean and the total weight of a sum ``[m + 1]`` on ``grid``, float32 ``[m]``.
+
+    Raises:
+        SecureSumError: the survivors cannot weigh that; one of them sent nonsense.
+    """
+    mean, weight = decode(total, grid)
+    least = len(summed.replies)
+    most = least * grid.weight_cap
+    if not least <= weight <= most:
+        raise SecureSumError(
+            "weight",
+            "",
+            f"a total weight of {weight}, and that of {least} hospitals is {least} to {most}; one of them "
+            "sent something that is not on the study's grid",
+        )
+    return mean, weight
 
 
 def _record(kind: type[_Kind], site: str, answer: Answer) -> _Kind:
