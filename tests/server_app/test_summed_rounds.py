@@ -216,6 +216,26 @@ def test_a_lost_round_leaves_the_optimiser_as_it_was(results, start, layout):
     np.testing.assert_allclose(change(lost, third, layout), expected, rtol=0, atol=MEAN)
 
 
+@pytest.mark.parametrize("weight", [0, -1, 2**31 - 1])
+@pytest.mark.parametrize("overrides", [("aggregation=secure",), ("privacy=distributed", "training.steps=1")])
+def test_a_weight_that_the_hospitals_cannot_have_loses_the_round_and_not_the_run(results, overrides, weight):
+    """One of them sends nonsense; who it is the sum does not tell."""
+    study = study_of(*overrides)
+    honest = masked_gradient if study.privacy.mode == "distributed" else masked_update
+
+    def words(site, request):
+        sent = honest(site, request)
+        if (site, request.round) == ("alder", 2):
+            others = sum(int(honest(other, request)[0]) for other in SITES if other != site)
+            sent[0] = (weight - others) % 2**32
+        return sent
+
+    first, second, third = results(study, words, {})
+    assert second.lost.startswith(f"a total weight of {weight}")
+    assert second.parameters.tobytes() == first.parameters.tobytes()
+    assert (third.lost, tuple(third.steps)) == ("", SITES)
+
+
 def test_a_sum_over_fewer_than_the_quorum_is_lost(results):
     _, second, _ = results(study_of("aggregation=secure", "quorum=4"), masked_update)
     assert second.lost == "3 hospitals are in the sum, quorum 4"

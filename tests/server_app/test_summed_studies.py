@@ -58,7 +58,7 @@ class Study:
     def give(self, roster):
         self.roster.write_text(roster.model_dump_json())
 
-    def play(self, schedule=None, dying=None, resume=False, listeners=()):
+    def play(self, schedule=None, dying=None, resume=False, listeners=(), words=words):
         """The summary; ``dying`` says in which exchange of which round the coordinator is killed."""
         chosen = {"roster": str(self.roster), "resume": str(self.folder) if resume else None}
         run = replace(self.run, options=self.run.options.model_copy(update=chosen))
@@ -341,6 +341,22 @@ class TestEvaluation:
         assert (summary.status, summary.held_out.healthy, summary.held_out.auc) == ("completed", (), None)
         assert [absence.site for absence in summary.held_out.absent] == ["alder", "cedar", "all"]
         assert begun.party.exchanges(3) == {"A"}
+
+    @pytest.mark.parametrize("weight", [0, 2])
+    def test_a_hospital_that_sends_nonsense_costs_the_figures_and_not_the_model(self, study, weight):
+        begun = study("rounds=2")
+
+        def nonsense(site, request):
+            sent = words(site, request)
+            if site == "birch" and not isinstance(request, TrainRequest):
+                sent[0] = weight
+            return sent
+
+        summary = begun.play(words=nonsense)
+        assert (summary.status, summary.held_out.healthy) == ("completed", ())
+        (absence,) = summary.held_out.absent
+        assert (absence.site, f"a total weight of {weight + 3}" in absence.reason) == ("all", True)
+        assert (begun.folder / "models" / "final.safetensors").exists()
 
     @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("exchange", ["A", "B", "C"])
