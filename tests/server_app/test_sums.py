@@ -4,14 +4,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from federated import names, roster_of
+from federated import names, resigned, roster_of
 from flwr.app import MessageType
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
 from client_app.custodian.sums import Sums
 from federation.errors import DataError, QuorumError, SecureSumError
-from federation.messages import KeysRequest, TrainReply, TrainRequest, UnmaskRequest
+from federation.messages import KeysRequest, MaskedReply, TrainReply, TrainRequest, UnmaskRequest
 from federation.secure_sum.coordinator import Coordinator
 from federation.secure_sum.messages import Agreement, OpenedShares
 from federation.secure_sum.parties import Parties
@@ -291,6 +291,23 @@ class TestFaults:
         said = "a OpenedShares is no Agreement" if dropout else "a Agreement is no OpenedShares"
         assert summed.absent["fir"].endswith(f"invalid reply: {said}")
         assert np.array_equal(summed.total, party.exact(party.sites[1:] if dropout else party.sites, 1))
+
+    def test_masks_that_would_not_cancel_cost_the_round_and_every_reason_names_who_was_first(
+        self, federation, on_grid
+    ):
+        """Of two who do not agree nobody knows who lies; here all the others could tell."""
+        party = federation(5, 1)
+
+        def lying(reply):
+            secrets = (reply.secrets[0], *(bytes(32) for _ in reply.secrets[1:]))
+            return MaskedReply.of("alder", reply.steps, resigned("alder", reply.masked, secrets=secrets))
+
+        hospitals = party.hospitals({("alder", 1, "A"): Changed(lying)})
+        results = on_grid(lambda grid: sums_of_all_rounds(party, [1, 2], grid), *hospitals)
+        assert results[1].lost.startswith("1 sites of the cohort sent a vector of round 1")
+        assert tuple(results[1].absent) == party.sites[1:]
+        assert all("and alder do not agree on their mask" in why for why in results[1].absent.values())
+        assert np.array_equal(results[2].total, party.exact(party.sites, 2))
 
     def test_a_cohort_of_too_few_is_not_asked_for_anything(self, federation, on_grid):
         party = federation(5, 1)
