@@ -15,6 +15,7 @@ from federation.messages import Parameters
 from federation.models import build_network, layout_of
 from federation.promise import epsilon_after
 from federation.roster_files import read_roster
+from federation.secure_sum.roster import Roster
 from federation.sums import plan_of
 from server_app.audit_heads import HEADS_FILE, HeadBook
 from server_app.averaging import Average, average_of
@@ -152,8 +153,7 @@ class StudyRun:
         study, deadline = self._study, self._run.federation.deadline
         if study.secure_sum is None:
             return None
-        roster = read_roster(Path(self._run.options.roster or self._folder / ROSTER_FILE))
-        members = roster.only(study.participants)
+        members = self._roster.only(study.participants)
         sums = SecureSums(
             self._grid,
             study,
@@ -166,6 +166,16 @@ class StudyRun:
         )
         self._membership = sums.join()
         return sums
+
+    @property
+    def _roster(self) -> Roster:
+        path = Path(self._run.options.roster or self._folder / ROSTER_FILE)
+        if not path.exists():
+            raise ConfigError(
+                f"roster={path} is not there; name the one that wardround-coordinator roster made, or choose "
+                "aggregation=plain"
+            )
+        return read_roster(path)
 
     def _require_few_lost(self, round_number: int, result: RoundResult) -> None:
         spec = self._study.secure_sum

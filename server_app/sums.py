@@ -77,12 +77,14 @@ class _Kept(Frozen):
         adverts: the hospitals' keys.
         begun: the last round that was begun; 0 before the first.
         cohort: who was asked in it.
+        survivors: who is in its sum; empty as long as that is open.
     """
 
     plan: str
     adverts: tuple[Advert, ...] = ()
     begun: Annotated[int, Field(ge=0)] = 0
     cohort: Sites = ()
+    survivors: Sites = ()
 
 
 class SecureSums:
@@ -169,12 +171,17 @@ class SecureSums:
             numbers: m, how many a hospital sends beside its weight; whoever sends another number is left out.
         """
         summed = Summed()
+        before = self._kept if round_number == self._kept.begun else None
         try:
-            summing = self._coordinator.begin(round_number, model, self._left_out(round_number))
-            # On disk before anybody is asked: hospitals burn the round, whatever becomes of this process.
-            self._keep(self._kept.model_copy(update={"begun": round_number, "cohort": summing.cohort}))
-            self._collect(summing, question(summing.request), message_type, numbers, summed)
-            self._open(summing, summing.settle(), summed)
+            summing = self._coordinator.begin(round_number, model, self._left_out(before))
+            if before is None:
+                # On disk before anybody is asked: hospitals burn the round, whatever becomes of this process.
+                self._begin(summing)
+            asked = before.survivors if before is not None and before.survivors else summing.cohort
+            self._collect(
+                summing, dict.fromkeys(asked, question(summing.request)), message_type, numbers, summed
+            )
+            self._open(summing, self._settled(summing), summed)
             if not summing.whole:
                 request = summing.open_request()
                 self._open(summing, dict.fromkeys(summing.survivors, request), summed)
@@ -183,16 +190,36 @@ class SecureSums:
             summed.lost = str(error)
         return summed
 
-    def _left_out(self, round_number: int) -> frozenset[str]:
-        """Who is not asked: whoever is gone, or in a round that is asked again whoever was not asked then."""
-        asked = self._kept.cohort if round_number == self._kept.begun else self._membership.members
-        return frozenset(self._coordinator.adverts) - frozenset(asked)
+    def _left_out(self, before: _Kept | None) -> frozenset[str]:
+        """Who is not in the cohort: whoever is gone, or of a round begun ``before`` whoever was not then."""
+        cohort = self._membership.members if before is None else before.cohort
+        return frozenset(self._coordinator.adverts) - frozenset(cohort)
+
+    def _begin(self, summing: RoundSum) -> None:
+        round_number, cohort = summing.request.round, summing.cohort
+        self._keep(self._kept.model_copy(update={"begun": round_number, "cohort": cohort, "survivors": ()}))
+
+    def _settled(self, summing: RoundSum) -> Mapping[str, SurvivorsRequest]:
+        """Exchange B's questions; the one set of survivors that a round has is on disk before they leave."""
+        questions, before = summing.settle(), self._kept.survivors
+        if before not in ((), summing.survivors):
+            raise QuorumError(
+                f"{', '.join(before)} were to be in the sum before the run was broken off, and not all of "
+                "them answered again"
+            )
+        self._keep(self._kept.model_copy(update={"survivors": summing.survivors}))
+        return questions
 
     def _collect(
-        self, summing: RoundSum, question: Request, message_type: str, numbers: int, summed: Summed
+        self,
+        summing: RoundSum,
+        questions: Mapping[str, Request],
+        message_type: str,
+        numbers: int,
+        summed: Summed,
     ) -> None:
         """Exchange A."""
-        for name, answer in self._ask(dict.fromkeys(summing.cohort, question), message_type).items():
+        for name, answer in self._ask(questions, message_type).items():
             try:
                 reply = _record(MaskedReply, name, answer)
                 if len(reply.vector) != numbers + 1:

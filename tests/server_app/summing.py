@@ -33,6 +33,7 @@ from federation.messages import (
 )
 from federation.secure_sum.messages import SurvivorsRequest
 from federation.secure_sum.roster import Members
+from federation.secure_sum.states import Sent
 from federation.secure_sum.transcript import Words
 from federation.study import SecureSumSpec, Study
 from federation.sums import plan_of
@@ -169,7 +170,8 @@ class Hospital:
             return UnmaskReply(site=self.site, answer=sums.unmask(request.question))
         begun = sums.begin(request.sum, hashlib.sha256(request.parameters.tobytes()).digest())
         steps = request.round * request.study.training.steps if isinstance(request, TrainRequest) else 0
-        return MaskedReply.of(self.site, steps, sums.mask(begun, self.words(self.site, request)))
+        sent = begun.sent if isinstance(begun, Sent) else sums.mask(begun, self.words(self.site, request))
+        return MaskedReply.of(self.site, steps, sent)
 
 
 def place_of(request: Any) -> tuple[int, str, list[str]]:

@@ -154,7 +154,13 @@ def test_distributed_rounds_step_as_torch_does_on_the_pooled_gradient(
         if momentum is None
         else ("training.learning_rate=0.5", f"training.momentum={momentum}")
     )
-    overrides = ("privacy=distributed", "privacy.sampling_rate=0.5", "training.steps=1", *chosen)
+    overrides = (
+        "aggregation=secure",
+        "privacy=distributed",
+        "privacy.sampling_rate=0.5",
+        "training.steps=1",
+        *chosen,
+    )
     found = results(study_of(*overrides), masked_gradient, restarts=restarts)
     by_survivors, by_all = (torch.nn.Parameter(torch.from_numpy(start[layout.mask])) for _ in range(2))
     optimizers = [
@@ -208,7 +214,7 @@ def test_a_lost_round_leaves_the_model_and_the_strategy_as_they_were(results, st
 def test_a_lost_round_leaves_the_optimiser_as_it_was(results, start, layout):
     """The same of distributed steps."""
     rate = ("training.learning_rate=0.5", "training.momentum=0.9")
-    study = study_of("privacy=distributed", "training.steps=1", *rate)
+    study = study_of("aggregation=secure", "privacy=distributed", "training.steps=1", *rate)
     first, lost, third = results(study, masked_gradient, TWO)
     gradient = sum(gradient_of(site, 3, int(layout.mask.sum())) for site in SITES) / sum(PATIENTS.values())
     require_lost(first, lost)
@@ -217,7 +223,9 @@ def test_a_lost_round_leaves_the_optimiser_as_it_was(results, start, layout):
 
 
 @pytest.mark.parametrize("weight", [0, -1, 2**31 - 1])
-@pytest.mark.parametrize("overrides", [("aggregation=secure",), ("privacy=distributed", "training.steps=1")])
+@pytest.mark.parametrize(
+    "overrides", [("aggregation=secure",), ("aggregation=secure", "privacy=distributed", "training.steps=1")]
+)
 def test_a_weight_that_the_hospitals_cannot_have_loses_the_round_and_not_the_run(results, overrides, weight):
     """One of them sends nonsense; who it is the sum does not tell."""
     study = study_of(*overrides)

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from federated import roster_of
+from federated import CHIEF, roster_of
 
 from federation.config import compose_run
 from federation.errors import ConfigError, DataError, QuorumError
 from federation.messages import BINS, TrainRequest
 from federation.promise import epsilon_after
 from federation.secure_sum.ring import encode
+from federation.secure_sum.roster import Roster
 from federation.sums import evaluation_grid, training_grid
 from server_app.listeners import Listener
 from server_app.study_run import StudyRun
@@ -32,7 +33,6 @@ COUNTS = {
     site: np.random.default_rng(number).integers(0, 50, 2 * BINS).astype(float)
     for number, site in enumerate(SITES)
 }
-BROKEN_OFF = "the run was broken off in the middle of it"
 
 
 def words(site, request):
@@ -189,7 +189,10 @@ class TestLostRounds:
         begun.roster.unlink()
         if roster is not None:
             begun.roster.write_bytes(roster)
-        with pytest.raises(ConfigError, match=r"(?s)roster=.* make one by wardround-coordinator roster"):
+        refusal = (
+            (ConfigError, "wardround-coordinator roster") if roster is None else (DataError, "is no roster")
+        )
+        with pytest.raises(refusal[0], match=refusal[1]):
             begun.play()
 
 
@@ -205,53 +208,61 @@ class KillsAfter(Listener):
 
 
 class TestKilled:
+    """The round that was broken off is asked again as it was, and hospitals tell the same bytes."""
+
     @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("exchange", ["A", "B", "C"])
-    def test_a_round_that_was_begun_is_not_begun_again(self, study, exchange, sent):
-        """It is lost, and the record says so; the hospitals go on with the keys that they gave."""
-        begun = study()
+    def test_it_goes_on_as_if_nothing_had_happened(self, study, tmp_path, on_grid, exchange, sent):
         dropout = in_round(2, "cedar") if exchange == "C" else {}
+        begun = study()
         begun.killed(dropout, 2, exchange, sent)
-        assert len(begun.lines) == 1
-        assert not (begun.folder / "summary.json").exists()
-        before = begun.kept
-        assert before["begun"] == 2
-        asked = begun.times_asked(2, "A")
-        assert begun.play(resume=True).status == "completed"
-        assert begun.times_asked(2, "A") == asked
+        assert (len(begun.lines), begun.kept["begun"]) == (1, 2)
+        adverts = begun.kept["adverts"]
+        summary = begun.play(dropout, resume=True)
+        assert summary.status == "completed"
         assert begun.times_asked(0, "keys") == [1] * 4
-        assert begun.kept["adverts"] == before["adverts"]
-        first, second, third, fourth = begun.lines
-        assert second["lost"].startswith(BROKEN_OFF)
-        assert second["participants"] == []
-        assert second["model_sha256"] == first["model_sha256"] != third["model_sha256"]
-        assert (third["lost"], fourth["lost"]) == ("", "")
-        assert third["participants"] == list(SITES)
+        assert begun.kept["adverts"] == adverts
+        other = Study(tmp_path / "other", on_grid)
+        assert {each.steps for each in summary.sites.values()} == {
+            each.steps for each in other.play(dropout).sites.values()
+        }
+        told = ("model_sha256", "participants", "epsilon", "lost")
+        assert [[line[name] for name in told] for line in begun.lines] == [
+            [line[name] for name in told] for line in other.lines
+        ]
 
-    def test_what_the_lost_round_may_have_cost_is_in_the_record(self, study):
-        """The hospitals were asked, and trained, before anybody told the coordinator."""
-        begun = study("rounds=2")
+    def test_who_was_out_of_the_sum_stays_out_of_it(self, study):
+        begun = study()
+        begun.killed(in_round(2, "cedar"), 2, "B", True)
+        begun.play(resume=True)
+        assert [line["lost"] for line in begun.lines] == [""] * 4
+        assert begun.lines[1]["participants"] == ["alder", "birch", "dogwood"]
+        assert begun.lines[2]["participants"] == list(SITES)
+
+    def test_where_one_of_the_sum_is_gone_the_round_is_lost_and_no_other_set_is_asked_for(self, study):
+        begun = study()
+        begun.killed({}, 2, "B", True)
+        begun.play(in_round(2, "birch"), resume=True)
+        lost = [line["lost"] for line in begun.lines]
+        assert lost[1].startswith("alder, birch, cedar, dogwood were to be in the sum before the run was")
+        assert [lost[0], *lost[2:]] == [""] * 3
+        assert begun.lines[1]["model_sha256"] == begun.lines[0]["model_sha256"]
+
+    def test_before_anybody_was_told_who_is_in_it_another_set_may_be(self, study):
+        begun = study()
         begun.killed({}, 2, "A", True)
-        summary = begun.play(resume=True)
-        costs = [line["epsilon"]["alder"] for line in begun.lines]
-        assert costs == [epsilon_after(begun.run.study, steps) for steps in (2, 4)]
-        assert {each.steps for each in summary.sites.values()} == {4}
+        begun.play(in_round(2, "birch"), resume=True)
+        assert [line["lost"] for line in begun.lines] == [""] * 4
+        assert begun.lines[1]["participants"] == ["alder", "cedar", "dogwood"]
 
-    def test_also_of_a_hospital_that_does_not_come_back(self, study):
+    def test_what_a_round_has_cost_whoever_does_not_come_back_is_in_the_record(self, study):
         begun = study("rounds=3")
-        begun.killed({}, 1, "A", True)
+        begun.killed({}, 2, "B", True)
         begun.play({("cedar", 0, "describe"): refuses}, resume=True)
         cost = epsilon_after(begun.run.study, 2)
-        assert [line["epsilon"]["cedar"] for line in begun.lines] == [cost] * 3
+        assert begun.lines[0]["epsilon"]["cedar"] == cost
+        assert begun.lines[1]["lost"]
         assert begun.lines[2]["participants"] == ["alder", "birch", "dogwood"]
-
-    def test_in_the_first_round_it_begins_with_the_second(self, study):
-        begun = study()
-        begun.killed({}, 1, "B", True)
-        assert begun.play(resume=True).status == "completed"
-        assert begun.lines[0]["lost"].startswith(BROKEN_OFF)
-        assert [line["lost"] for line in begun.lines[1:]] == [""] * 3
-        assert begun.times_asked(1, "A") == [1] * 4
 
     def test_before_the_first_round_nothing_is_lost(self, study):
         begun = study()
@@ -259,34 +270,23 @@ class TestKilled:
         assert begun.play(resume=True).status == "completed"
         assert [line["lost"] for line in begun.lines] == [""] * 4
 
-    def test_twice_in_a_row_two_rounds_are_lost(self, study):
+    def test_twice_in_a_row_is_as_good_as_once(self, study):
         begun = study()
         begun.killed({}, 2, "B", True)
         with pytest.raises(Killed):
-            begun.play(dying=(3, "A", True), resume=True)
+            begun.play(dying=(2, "B", True), resume=True)
         assert begun.play(resume=True).status == "completed"
-        assert [bool(line["lost"]) for line in begun.lines] == [False, True, True, False]
+        assert [line["lost"] for line in begun.lines] == [""] * 4
 
     def test_so_it_is_when_its_model_was_there_and_the_record_of_it_was_not_whole(self, study):
         begun = study()
         with pytest.raises(Killed):
             begun.play(listeners=[KillsAfter(2)])
-        assert [line["lost"] for line in begun.lines] == ["", ""]
-        models = [begun.folder / "models" / f"round-00{number}.safetensors" for number in (1, 2)]
-        assert models[0].read_bytes() != models[1].read_bytes()
+        model = begun.folder / "models" / "round-002.safetensors"
+        before = model.read_bytes()
         assert begun.play(resume=True).status == "completed"
-        assert [bool(line["lost"]) for line in begun.lines] == [False, True, False, False]
-        assert models[0].read_bytes() == models[1].read_bytes()
-
-    def test_models_after_it_are_those_of_a_run_that_lost_the_same_round(self, study, tmp_path, on_grid):
-        begun = study()
-        begun.killed({}, 2, "B", False)
-        begun.play(resume=True)
-        other = Study(tmp_path / "other", on_grid)
-        other.play(in_round(2, "birch", "cedar"))
-        assert [line["model_sha256"] for line in begun.lines] == [
-            line["model_sha256"] for line in other.lines
-        ]
+        assert [line["lost"] for line in begun.lines] == [""] * 4
+        assert model.read_bytes() == before
 
     @pytest.mark.parametrize("exchange", ["A", "B"])
     def test_another_roster_is_refused_by_name(self, study, exchange):
@@ -295,7 +295,7 @@ class TestKilled:
         begun.killed({}, 2, exchange, True)
         asked = len([place for place in begun.party.asked() if place[1] != "describe"])
         keys = {**roster_of(SITES).keys, "cedar": roster_of(["elm", "fir", "ivy"]).keys["elm"]}
-        begun.give(roster_of(SITES).model_copy(update={"keys": keys}))
+        begun.give(Roster.signed(CHIEF, 1, keys))
         with pytest.raises(DataError, match=r"secure-sum\.json is of the plan .* give the roster that"):
             begun.play(resume=True)
         assert begun.summary["status"] == "failed"
@@ -360,13 +360,13 @@ class TestEvaluation:
 
     @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("exchange", ["A", "B", "C"])
-    def test_it_is_asked_for_once_whatever_becomes_of_the_coordinator(self, study, exchange, sent):
+    def test_it_is_told_once_more_in_the_same_bytes_whatever_becomes_of_the_coordinator(
+        self, study, tmp_path, on_grid, exchange, sent
+    ):
+        dropout = in_round(3, "cedar") if exchange == "C" else {}
         begun = study("rounds=2")
-        begun.killed(in_round(3, "cedar") if exchange == "C" else {}, 3, exchange, sent)
-        asked = begun.times_asked(3, "A")
-        summary = begun.play(resume=True)
-        assert summary.status == "completed"
-        assert begun.times_asked(3, "A") == asked
-        assert (summary.held_out.hospitals, summary.held_out.healthy) == ((), ())
-        assert "broken off" in summary.held_out.absent[-1].reason
-        assert [line["lost"] for line in begun.lines] == [""] * 2
+        begun.killed(dropout, 3, exchange, sent)
+        told = begun.play(dropout, resume=True).held_out
+        other = Study(tmp_path / "other", on_grid, "rounds=2").play(dropout).held_out
+        assert told.hospitals == other.hospitals
+        assert (told.healthy, told.diseased, told.auc) == (other.healthy, other.diseased, other.auc)

@@ -1,4 +1,6 @@
 import hashlib
+import json
+import secrets
 import time
 from itertools import product
 
@@ -208,8 +210,11 @@ TOO_FEW = {
 
 class TestFaults:
     @pytest.mark.parametrize(("change", "reason"), NO_VECTORS.values(), ids=NO_VECTORS)
-    def test_the_first_hospital_alone_is_left_out_by_name(self, federation, on_grid, change, reason):
+    def test_the_first_hospital_alone_is_left_out_by_name(
+        self, federation, on_grid, change, reason, monkeypatch
+    ):
         """The first, since what it sends could be taken for the measure of the others'."""
+        monkeypatch.setattr(secrets, "choice", lambda cohort: cohort[0])  # whose vector is looked at
         party = federation(5, 1)
         hospitals = party.hospitals({("alder", 1, "A"): Changed(change)})
         results = on_grid(lambda grid: sums_of_all_rounds(party, [1, 2], grid), *hospitals)
@@ -518,10 +523,17 @@ class ForgetsWhatItOpened(Sums):
 TWICE = "ask for a round twice, over different hospitals, and take the difference"
 
 
+def forget_the_round(party):
+    """As a coordinator does that wants to ask it in another way."""
+    file = party.folder / "run" / "secure-sum.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"begun": 0, "cohort": [], "survivors": []}))
+
+
 def twice(party, grid):
     """The hospitals train from the same model again, and learn the same."""
     party.sums(grid).join()
     first = party.add_up(party.sums(grid), 1)
+    forget_the_round(party)
     second = party.add_up(party.sums(grid, without=["alder"]), 1)
     return first.total, second
 

@@ -84,7 +84,7 @@ def test_a_run_killed_again_and_again_comes_to_the_same_end(start, whole, tmp_pa
 
 def test_a_strategy_that_forgot_would_be_noticed(noise, whole, tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    assert killed(noise, folder, 95) == 9
+    assert killed(noise, folder, 200) == 9
     monkeypatch.setattr(ServerOptimizer, "restore", lambda self, state: None)
     assert main([f"resume={quoted(folder)}"]) == 0
     assert record(folder)[0] != record(whole.folder)[0]
@@ -137,7 +137,7 @@ def test_a_run_that_still_runs_is_left_alone(simulate, capsys):
 
 def test_a_changed_model_is_noticed(noise, tmp_path, capsys):
     folder = tmp_path / "run"
-    assert killed(noise, folder, 95) == 9
+    assert killed(noise, folder, 200) == 9
     models = sorted((folder / "models").glob("round-*.safetensors"))
     content = bytearray(models[0].read_bytes())
     content[-1] ^= 1

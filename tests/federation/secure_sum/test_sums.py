@@ -138,7 +138,7 @@ class TestWhatTheCoordinatorNotices:
             summing.add("alder", sent)
 
     def test_a_vector_that_is_changed_round_after_round_is_found_and_named(self):
-        """Of one a round it is looked at; by chance a changed one is not for thirty rounds once in 190,000."""
+        """By chance it is not looked at for thirty rounds once in 190,000."""
         federation, found = Federation(3).advertise(), []
         for number in range(1, 31):
             summing = federation.coordinator.begin(number, MODEL)
