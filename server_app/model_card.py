@@ -4,7 +4,7 @@ from pathlib import Path
 
 from federation.against import bounded
 from federation.files import write_whole
-from federation.study import Study
+from federation.study import PrivacyMode, Study
 from server_app.record import Measurement, PrivacyStatement, Summary
 
 _CARD = """\
@@ -25,7 +25,7 @@ _CARD = """\
 
 {privacy}
 
-Somebody treated at two of these hospitals is two patients here, and their ε add up.
+Somebody treated at two of these hospitals is two patients here: {twice}.
 
 ## Results
 
@@ -39,6 +39,11 @@ does it; anything else has not been tested.
 """
 
 
+_TWICE: dict[PrivacyMode, str] = {
+    "none": "nothing is promised to either",
+    "local": "their ε add up",
+    "distributed": "both parts are in one sum, which has the ε of half the noise, more than twice as large",
+}
 _TRAINED = {
     "all": "all of it",
     "last_block": "its last block and head",
@@ -51,6 +56,7 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
     """Write the card of the model that a completed run has released."""
     card = _CARD.format(
         version=summary.model_version,
+        twice=_TWICE[study.privacy.mode],
         title=study.title,
         purpose=study.purpose,
         study=study.name,

@@ -9,8 +9,8 @@ from federation.against import ONLOOKERS
 from federation.page.numbers import cost, count, small
 
 _LIMITS = (
-    "It counts what studies have taken here. Whoever is treated at two hospitals gives at both, and the two "
-    "add up.",
+    "It counts what studies have taken here. Whoever is treated at two hospitals gives at both; the two add "
+    "up, and to more than their sum in a study that shares its noise among hospitals.",
     "What has been given cannot be taken back. A withdrawal ends what is to come; models that were released "
     "stay.",
     "Numbers of patients are told in tens, and small ones not at all: exact ones would tell of single "
