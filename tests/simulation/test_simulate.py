@@ -240,7 +240,7 @@ def test_without_a_terminal_progress_is_plain_lines(compared):
         r"  alder +about 30 patients, noise 0.* \(size taken from the data\)$",
         r"round 1/2  ε so far \d\.\d\d  AUC 0\.\d{3}  .* alder,",
         r"released .*: test AUC .*, ε = \d\S* per patient \(add or remove one patient\) at δ = 1e-05$",
-        r"  updates travel each by itself, so that the coordinator sees it$",
+        r"  updates travel in secure sums over at least 3 of 4 hospitals$",
         r"promised to each patient: ε = 3 against everybody together$",
     ):
         assert any(re.match(line, one) for one in said), line
