@@ -14,13 +14,13 @@ from flwr.app import MessageType
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from federation.errors import SecureSumError
+from federation.errors import MessageError, SecureSumError
 from federation.messages import BINS, EvaluateReply, EvaluateRequest, Parameters
 from federation.promise import evaluation_noise, seen
 from federation.study import Study
 from federation.sums import evaluation_grid
 from server_app.audit_heads import HeadBook
-from server_app.exchange import Answer, ask
+from server_app.exchange import Answer, answer_of, ask
 from server_app.membership import Membership
 from server_app.record import Absence, HeldOut
 from server_app.sums import SecureSums, mean_of
@@ -72,10 +72,10 @@ def _one_by_one(answers: Mapping[str, Answer]) -> Told:
     replies: dict[str, EvaluateReply] = {}
     absent: list[Absence] = []
     for name, answer in answers.items():
-        if isinstance(answer.record, EvaluateReply) and answer.record.site == name:
-            replies[name] = answer.record
-        else:
-            absent.append(Absence(site=name, reason=_problem(answer)))
+        try:
+            replies[name] = answer_of(EvaluateReply, name, answer)
+        except MessageError as error:
+            absent.append(Absence(site=name, reason=str(error)))
     counts = [[reply.healthy, reply.diseased] for reply in replies.values()]
     return Told(tuple(replies), tuple(absent), np.sum(counts, axis=0) if counts else None)
 
@@ -100,10 +100,6 @@ def _together(study: Study, parameters: Parameters, sums: SecureSums) -> Told:
 
 def _nothing(absent: tuple[Absence, ...], reason: str) -> Told:
     return Told((), (*absent, Absence(site="all", reason=reason)), None)
-
-
-def _problem(answer: Answer) -> str:
-    return answer.problem or f"invalid reply: a {type(answer.record).__name__} of another kind or site"
 
 
 def held_out(study: Study, told: Told) -> HeldOut:

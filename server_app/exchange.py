@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -10,14 +11,21 @@ from flwr.serverapp import Grid
 from federation.errors import MessageError
 from federation.messages import (
     MOST_HEADS,
+    EvaluateReply,
+    KeysReply,
+    MaskedReply,
     Record,
     RefusalReply,
     Reply,
     Request,
+    TrainReply,
+    UnmaskReply,
     from_content,
     to_content,
 )
 from server_app.audit_heads import HeadBook
+
+Kind = TypeVar("Kind", KeysReply, TrainReply, MaskedReply, UnmaskReply, EvaluateReply)
 
 # Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
 _FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.7
@@ -79,6 +87,22 @@ def ask(
             pause = min(2 * pause, _SLOWEST_LOOK)
     late = {node: Answer(None, f"no reply within {deadline:g} s") for node in waiting.values()}
     return {node: (answers | late)[node] for node in nodes}
+
+
+def answer_of(kind: type[Kind], site: str, answer: Answer) -> Kind:
+    """What ``site`` answered, if it is a ``kind`` in its own name.
+
+    Raises:
+        MessageError: what is wrong with it, in words for the run's record.
+    """
+    record = answer.record
+    if record is None:
+        raise MessageError(answer.problem)
+    if not isinstance(record, kind):
+        raise MessageError(f"invalid reply: a {type(record).__name__} is no {kind.__name__}")
+    if record.site != site:
+        raise MessageError(f"invalid reply: it says that it is {record.site}")
+    return record
 
 
 def _with_heads(question: Request, book: HeadBook) -> Request:

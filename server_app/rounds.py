@@ -16,7 +16,7 @@ from federation.models import Layout
 from federation.study import Study
 from federation.sums import training_grid
 from server_app.audit_heads import HeadBook
-from server_app.exchange import Answer, ask
+from server_app.exchange import Answer, answer_of, ask
 from server_app.gradient_step import GradientStep
 from server_app.membership import Membership
 from server_app.strategy import ServerOptimizer, SiteUpdate
@@ -180,13 +180,7 @@ def valid_update(answer: Answer, site: str, round_number: int, trainable: int) -
     Raises:
         MessageError: what is wrong with it, in words for the run's record.
     """
-    reply = answer.record
-    if reply is None:
-        raise MessageError(answer.problem)
-    if not isinstance(reply, TrainReply):
-        raise MessageError(f"invalid reply: a {type(reply).__name__} is no update")
-    if reply.site != site:
-        raise MessageError(f"invalid reply: it says that it is {reply.site}")
+    reply = answer_of(TrainReply, site, answer)
     if reply.round != round_number:
         raise MessageError(f"invalid reply: it is of round {reply.round}")
     if reply.parameters.shape != (trainable,):

@@ -8,7 +8,7 @@ any other way it is burnt.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from flwr.app import MessageType
 from flwr.serverapp import Grid
@@ -43,10 +43,9 @@ from federation.secure_sum.round_sum import RoundSum
 from federation.secure_sum.transcript import Words
 from federation.study import Study
 from server_app.audit_heads import HeadBook
-from server_app.exchange import Answer, ask
+from server_app.exchange import Answer, answer_of, ask
 from server_app.membership import Membership
 
-_Kind = TypeVar("_Kind", KeysReply, MaskedReply, UnmaskReply)
 _FILE = "secure-sum.json"
 
 
@@ -143,7 +142,7 @@ class SecureSums:
             question = KeysRequest(study=self._study, question=self._coordinator.advert_request())
             for name, answer in self._ask(dict.fromkeys(missing, question), MessageType.QUERY).items():
                 try:
-                    self._coordinator.take(_record(KeysReply, name, answer).advert)
+                    self._coordinator.take(answer_of(KeysReply, name, answer).advert)
                     del problems[name]
                 except (MessageError, SecureSumError) as error:
                     problems[name] = str(error)
@@ -221,7 +220,7 @@ class SecureSums:
         """Exchange A."""
         for name, answer in self._ask(questions, message_type).items():
             try:
-                reply = _record(MaskedReply, name, answer)
+                reply = answer_of(MaskedReply, name, answer)
                 if len(reply.vector) != numbers + 1:
                     raise MessageError(f"invalid reply: [{len(reply.vector)}] numbers, not [{numbers + 1}]")
                 summing.add(name, reply.masked)
@@ -242,7 +241,7 @@ class SecureSums:
         signs = not summing.whole and any(isinstance(each, SurvivorsRequest) for each in questions.values())
         for name, answer in self._ask(requests, MessageType.QUERY).items():
             try:
-                told = _record(UnmaskReply, name, answer).answer
+                told = answer_of(UnmaskReply, name, answer).answer
                 if isinstance(told, Agreement) != signs:
                     asked = "Agreement" if signs else "OpenedShares"
                     raise MessageError(f"invalid reply: a {type(told).__name__} is no {asked}")
@@ -298,15 +297,3 @@ def mean_of(summed: Summed, total: Words, grid: SumGrid) -> tuple[Parameters, in
             "sent something that is not on the study's grid",
         )
     return mean, weight
-
-
-def _record(kind: type[_Kind], site: str, answer: Answer) -> _Kind:
-    """What ``site`` answered, if it is a ``kind`` in its own name."""
-    record = answer.record
-    if record is None:
-        raise MessageError(answer.problem)
-    if not isinstance(record, kind):
-        raise MessageError(f"invalid reply: a {type(record).__name__} is no {kind.__name__}")
-    if record.site != site:
-        raise MessageError(f"invalid reply: it says that it is {record.site}")
-    return record

@@ -55,7 +55,7 @@ FAULTS = {
     "another's name": (changed(site="alder"), "invalid reply: it says that it is alder"),
     "another record": (
         lambda reply: DescribeReply(site=reply.site, declared_patients=10),
-        "invalid reply: a DescribeReply is no update",
+        "invalid reply: a DescribeReply is no TrainReply",
     ),
     "no record": (lambda reply: RecordDict(), "invalid reply: a message with records []"),
     "raises": (raising, "its node reports error "),

@@ -369,14 +369,17 @@ class TestRoster:
         assert federation.ask("alder", question).rule == "secure-sum-plan"
 
 
+class Bare(Sums):
+    """Commits to what went through the mask, and sends what did not."""
+
+    def mask(self, begun, words):
+        bare = words.copy()
+        return super().mask(begun, words).model_copy(update={"vector": bare})
+
+
 class TestTheDoor:
     @pytest.mark.attack(UNMASKED, held_by="the commitment to what went through the mask")
     def test_what_was_not_masked_stays_here(self, federation, monkeypatch, words_of):
-        class Bare(Sums):
-            def mask(self, begun, words):
-                bare = words.copy()
-                return super().mask(begun, words).model_copy(update={"vector": bare})
-
         monkeypatch.setattr(custodian_module, "Sums", Bare)
         reply = federation.masked("alder", federation.begin().request)
         assert isinstance(reply, RefusalReply)
@@ -384,11 +387,6 @@ class TestTheDoor:
 
     @pytest.mark.mutant(UNMASKED, how="the door takes a vector for the one committed to")
     def test_without_the_door_it_would_leave(self, federation, monkeypatch, words_of):
-        class Bare(Sums):
-            def mask(self, begun, words):
-                bare = words.copy()
-                return super().mask(begun, words).model_copy(update={"vector": bare})
-
         monkeypatch.setattr(custodian_module, "Sums", Bare)
         monkeypatch.setattr("client_app.custodian.release._require_masked", lambda *_: None)
         sent = federation.masked("alder", federation.begin().request).vector
