@@ -1,5 +1,6 @@
 """What models reach over several seeds, from one sweep."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,4 +20,5 @@ def areas(folder: Path, seeds: int, settings: Sequence[str]) -> list[float]:
     command = [sys.executable, "-m", "simulation", "-q", "-m", *settings, several, "compare=false"]
     run_watched([*command, f"run_dir={quoted(folder)}"])
     record = SweepRecord.model_validate_json((folder / "sweep.json").read_bytes())
+    shutil.rmtree(folder)  # a run keeps the model of every round
     return [job.auc for job in record.measured if job.auc is not None]
