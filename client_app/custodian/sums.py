@@ -54,8 +54,9 @@ class Sums:
         Raises:
             SecureSumError: it is another plan, or rounds have begun.
         """
-        state = self._site.advertise(self._state, question)
-        self._keep(state)
+        before = self._state
+        state = self._site.advertise(before, question)
+        self._keep(state, before)
         return state.reply
 
     def begin(self, question: RoundRequest, model: bytes) -> Training | Sent:
@@ -71,14 +72,15 @@ class Sums:
         Raises:
             SecureSumError: which of the checks failed, and on whom.
         """
-        state = self._site.begin(self._state, question, model)
-        self._keep(state)
+        before = self._state
+        state = self._site.begin(before, question, model)
+        self._keep(state, before)
         return state
 
     def mask(self, begun: Training, words: Words) -> MaskedVector:
         """Exchange A, afterwards: ``words``, uint32 ``[m + 1]``, masked in place, as they may leave."""
         masked = self._site.mask(begun, words)
-        self._keep(masked)
+        self._keep(masked, begun)
         return masked.reply
 
     def unmask(self, question: SurvivorsRequest | OpenRequest) -> OpenedShares | Agreement:
@@ -93,7 +95,7 @@ class Sums:
             if isinstance(question, SurvivorsRequest)
             else self._site.open(before, question)
         )
-        self._keep(state)
+        self._keep(state, before)
         return state.reply
 
     @property
@@ -103,7 +105,6 @@ class Sums:
         except OSError as error:
             raise DataError(f"{self._path} cannot be read ({error.strerror}); restore it") from error
 
-    def _keep(self, state: State) -> None:
-        content = to_bytes(state)
-        if not self._path.exists() or self._path.read_bytes() != content:
-            write_whole(self._path, content, mode=0o600)
+    def _keep(self, state: State, before: State) -> None:
+        if state is not before:  # else it was answered before, and is there
+            write_whole(self._path, to_bytes(state), mode=0o600)

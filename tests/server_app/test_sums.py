@@ -515,9 +515,9 @@ def two_sets(party, grid):
 class ForgetsWhatItOpened(Sums):
     """A state that is never written: that of having answered."""
 
-    def _keep(self, state):
+    def _keep(self, state, before):
         if not isinstance(state, Answered):
-            super()._keep(state)
+            super()._keep(state, before)
 
 
 TWICE = "ask for a round twice, over different hospitals, and take the difference"

@@ -263,9 +263,9 @@ class TestBurntRounds:
     @pytest.mark.mutant(AGAIN, how="the state of a round that trains is not kept")
     def test_a_site_that_keeps_nothing_masks_again(self, federation, monkeypatch):
         class Forgetful(Sums):
-            def _keep(self, state):
+            def _keep(self, state, before):
                 if not hasattr(state, "cohort"):
-                    super()._keep(state)
+                    super()._keep(state, before)
 
         monkeypatch.setattr(custodian_module, "Sums", Forgetful)
         request = federation.begin().request
