@@ -239,7 +239,7 @@ class TestGate:
             make_distributed(),
             make_distributed(title="Another"),
             make_distributed({"dropouts": 0}),
-            make_distributed({"colluding": 0}),
+            make_distributed({"colluding": 2}),
             make_distributed({"clip_bound": 7.0}),
             make_distributed(participants=["alder", "birch", "cedar", "dogwood"]),
         ):
