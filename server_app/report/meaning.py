@@ -74,11 +74,15 @@ def _factor(epsilon: float) -> str:
 
 def _bet(epsilon: float, delta: float, whom: str) -> str:
     released = f"all that {whom} can see" if whom else "everything that was released"
+    others = "".join(
+        f"{percent(odds.best_guess(each, delta))} at ε = {each}, "
+        for each in (1, 3)
+        if cost(each) != cost(epsilon)
+    )
     return (
         f"As a bet: somebody flips a coin to decide whether your record takes part, then shows {released} "
         "to a guesser who knows all the other patients. Without it the guesser is right half of the time. "
-        f"With it, at most e^ε/(1+e^ε) of the time, and a little for δ: "
-        f"{percent(odds.best_guess(1, delta))} at ε = 1, {percent(odds.best_guess(3, delta))} at ε = 3, and "
+        f"With it, at most e^ε/(1+e^ε) of the time, and a little for δ: {others}and "
         f"{percent(odds.best_guess(epsilon, delta))} at this study's ε = {cost(epsilon)}."
     )
 
@@ -101,6 +105,12 @@ def _honest(epsilon: float, delta: float) -> str:
 
 
 def _twice(summary: Summary, epsilon: float) -> str:
+    if summary.privacy.mode == "distributed":
+        return (
+            "A patient treated at two of these hospitals is worse off: both copies are in one sum and share "
+            f"its noise. For that patient ε is not {cost(epsilon)} but that of half the noise, more than "
+            f"{cost(2 * epsilon)}."
+        )
     sum_of_two = f", here to as much as {cost(2 * epsilon)}" if len(summary.sites) > 1 else ""
     return (
         "A patient treated at two of these hospitals counts twice: each protects its own copy, and the ε add "

@@ -194,6 +194,15 @@ class TestMeaning:
         assert "counts twice" in epsilon_in_words(summary)[-1]
         assert "as much as 16." in epsilon_in_words(summary)[-1]
 
+    def test_where_noise_is_shared_both_copies_share_it_and_epsilon_more_than_doubles(self, shared):
+        text = epsilon_in_words(shared)[-1]
+        assert "that of half the noise, more than 16." in text
+        assert "add up" not in text
+
+    def test_the_bet_names_no_epsilon_twice(self, summary):
+        three = summary.model_copy(update={"privacy": summary.privacy.model_copy(update={"epsilon": 3.0})})
+        assert " ".join(epsilon_in_words(three)).count("at ε = 3") == 0
+
     def test_without_privacy_nothing_was_promised(self, summary):
         assert epsilon_in_words(without_privacy(summary))[0].startswith("Nothing was promised.")
 
