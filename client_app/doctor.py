@@ -186,8 +186,7 @@ def roster(config: HospitalConfig) -> Iterator[Finding]:
         found += f" ({str(told['roster'])[:12]})"
         yield Finding("roster", "problem", found, "restore the newest roster.json, or pin the roster again")
     elif pinned is None:
-        remedy = "none, unless there are to be any: wardround-site roster pin ROSTER"
-        yield Finding("roster", "ok", "none is pinned, so studies with secure sums are refused", remedy)
+        yield _without_roster(config)
     elif pinned.keys.get(config.name) != _public_key(config):
         found = f"version {pinned.version} does not have this hospital's own key"
         remedy = "give the coordinator what wardround-site roster key writes, and pin the roster that comes"
@@ -195,6 +194,16 @@ def roster(config: HospitalConfig) -> Iterator[Finding]:
     else:
         found = f"version {pinned.version}, {len(pinned.keys)} hospitals: {pinned.fingerprint}"
         yield Finding("roster", "ok", found)
+
+
+def _without_roster(config: HospitalConfig) -> Finding:
+    found, remedy = (
+        "none is pinned, so studies with secure sums are refused",
+        "wardround-site roster pin ROSTER",
+    )
+    if "plain" in config.policy.aggregation:
+        return Finding("roster", "ok", found, f"none, unless there are to be any: {remedy}")
+    return Finding("roster", "warning", f"{found}, and policy.aggregation allows no others", remedy)
 
 
 def _told_roster(config: HospitalConfig) -> dict[str, Fact] | None:

@@ -251,6 +251,12 @@ class TestRoster:
             "none is pinned, so studies with secure sums are refused",
         )
 
+    def test_without_one_a_hospital_that_allows_nothing_but_sums_is_warned(self, alder):
+        rewrite(alder, policy__aggregation=["secure"])
+        finding = of(alder, "roster")
+        assert (finding.state, finding.remedy) == ("warning", "wardround-site roster pin ROSTER")
+        assert "policy.aggregation allows no others" in finding.found
+
     def test_it_is_told_by_version_and_words(self, alder, pin):
         words = pin().fingerprint
         finding = of(alder, "roster")
