@@ -224,6 +224,10 @@ def _check_key(key: str, config: DictConfig) -> None:
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     keys = list(_dotted(values))
     same_name = [known for known in keys if known.rsplit(".", 1)[-1] == key]
+    parent = key.rpartition(".")[0]
+    if key not in keys and parent in keys and OmegaConf.select(config, parent) is None:
+        remedy = "; choose aggregation=secure" if parent == "secure_sum" else ""
+        raise ConfigError(f"{key} is not a setting, since {parent} is null here{remedy}")
     if key not in keys and same_name:
         raise ConfigError(f"{key} is not a setting; did you mean {' or '.join(map(repr, same_name))}?")
     if key not in keys:

@@ -334,12 +334,13 @@ class Study(Frozen):
         if self.privacy.mode == "distributed" and (self.parties is None or self.training.steps != 1):
             raise ValueError(
                 f"privacy.mode=distributed with aggregation={self.aggregation} and "
-                f"training.steps={self.training.steps}: its noise is in secure sums, of one step each"
+                f"training.steps={self.training.steps}: its noise is in secure sums, of one step each; "
+                "choose aggregation=secure and training.steps=1, or privacy=local"
             )
         if self.privacy.mode == "distributed" and self.parties is not None and not self.parties.colluding:
             raise ValueError(
                 "privacy.mode=distributed with secure_sum.colluding=0: every site knows its own share of the "
-                "noise, so at least one has to be reckoned with"
+                "noise, so at least one has to be reckoned with; secure_sum.colluding=1"
             )
 
     @property
@@ -358,7 +359,10 @@ class Study(Frozen):
                 return Parties(sites, spec.colluding, spec.dropouts)
             return Parties.with_one_dropout(sites, spec.colluding)
         except ConfigError as error:
-            raise ConfigError(f"secure_sum: {error}; or aggregation=plain") from error
+            plain = "aggregation=plain"
+            if self.privacy.mode == "distributed":
+                plain += " with privacy=local"  # since shared noise needs sums
+            raise ConfigError(f"secure_sum: {error}; or {plain}") from error
 
     @property
     def fewest_hospitals(self) -> int:

@@ -70,6 +70,10 @@ def test_how_a_study_is_run_is_no_part_of_it(tmp_path):
         (["+federation.patiense=3"], "federation.patiense is not a setting; did you mean 'patience'?"),
         (["~model"], "model='None' does not exist"),
         (["hydra.run.dir=x"], "hydra.run.dir is not a setting"),
+        (
+            ["aggregation=plain", "secure_sum.dropouts=1"],
+            "secure_sum.dropouts is not a setting, since secure_sum is null here; choose aggregation=secure",
+        ),
     ],
 )
 def test_what_does_not_exist_is_named_with_the_nearest_that_does(overrides, said):

@@ -197,6 +197,13 @@ class TestSums:
         study = compose_run(["federation=simulation_10", "aggregation=secure", "quorum=1"]).study
         assert study.fewest_hospitals == 9
 
+    def test_too_few_hospitals_are_sent_to_what_would_do(self):
+        two = ["study=heart_disease", "quorum=2", "~federation.sites.cedar", "~federation.sites.dogwood"]
+        with pytest.raises(ConfigError, match=r"change who takes part; or aggregation=plain$"):
+            compose_run(two)
+        with pytest.raises(ConfigError, match=r"; or aggregation=plain with privacy=local$"):
+            compose_run([*two, "privacy=distributed"])
+
     def test_distributed_noise_needs_sums_of_single_steps_and_somebody_who_knows_its_share(self):
         with pytest.raises(ConfigError, match="aggregation=plain"):
             compose_run(["privacy=distributed", "aggregation=plain"])
