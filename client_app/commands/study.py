@@ -7,6 +7,7 @@ import click
 
 from client_app.commands.site_option import site_option
 from federation.command_line import print_table
+from federation.secure_sum.roster import Roster
 
 by_option = click.option("--by", required=True, help="Who decides; the audit log keeps the name.")
 
@@ -49,13 +50,18 @@ def show(name: str, file: Path) -> None:
     from client_app.desk.demand import demand_of  # noqa: PLC0415
 
     asked = view.proposal.study
+    roster: Roster | str | None
+    try:
+        roster = client.roster().pinned
+    except WardroundError as error:  # a damaged one hides nothing else of the study
+        roster = str(error)
     try:
         demand = demand_of(asked)
     except WardroundError as error:
-        print_table(study_facts(view, str(error), None))
+        print_table(study_facts(view, str(error), None, roster))
         return
     room = client.room(question(AskRoom, study=asked.id, noise_multiplier=demand.noise_multiplier))
-    print_table(study_facts(view, demand, room))
+    print_table(study_facts(view, demand, room, roster))
 
 
 @study.command()

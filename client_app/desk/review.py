@@ -23,6 +23,7 @@ from federation.against import (
 from federation.command_line import printable
 from federation.messages import BINS
 from federation.promise import evaluation_noise, seen
+from federation.secure_sum.roster import Roster
 from federation.study import ModelSpec, Study
 from federation.unit import at_delta
 
@@ -71,13 +72,16 @@ def study_table(states: Iterable[StudyState]) -> Table:
     return table
 
 
-def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Table:
+def study_facts(
+    view: StudyView, demand: Demand | str, room: Room | None, roster: Roster | str | None = None
+) -> Table:
     """What a study asks of this hospital, a fact a row.
 
     Args:
         view: what the custodian knows of it.
         demand: what it asks for in numbers, or why that is not known.
         room: what it would leave of patients' budgets; None where that is not known.
+        roster: that is pinned here, or why it cannot be read; None where none is.
     """
     study = view.proposal.study
     facts = {
@@ -98,6 +102,7 @@ def study_facts(view: StudyView, demand: Demand | str, room: Room | None) -> Tab
         "worst case": _promise(study),
         "rests on": _trust(study, demand),
         "hospitals": shown(", ".join(study.participants)),
+        **_keys(study, roster),
         "quorum": f"a round counts with {max(study.quorum, study.fewest_hospitals)} of "
         f"{len(study.participants)} hospitals",
         "ends": "names no last day; whoever approves gives one" if study.expires is None else study.expires,
@@ -182,7 +187,8 @@ def _arguments(model: ModelSpec) -> str:
 def _computes(study: Study) -> str:
     chance = study.privacy.sampling_rate
     who = "every patient" if chance == 1 else f"each patient with a chance of {chance:g}"
-    return f"{study.rounds} rounds of {study.training.steps} steps, {who} in each step"
+    steps = "one step" if study.training.steps == 1 else f"{study.training.steps} steps"
+    return f"{study.rounds} rounds of {steps}, {who} in each step"
 
 
 def _leaves(study: Study, demand: Demand | str) -> Text:
@@ -214,6 +220,26 @@ def _histogram(study: Study) -> str:
         share = " its share of the" if study.privacy.mode == "distributed" else ""
         protection = f"each with{share} noise of about {seen(study, noise).everybody:.2g} patients"
     return f"{2 * BINS} counts of held-out patients by the model's score, {protection}"
+
+
+def _keys(study: Study, roster: Roster | str | None) -> dict[str, Text]:
+    """Whether people here have compared the keys of all who are in its sums."""
+    if study.parties is None:
+        return {}
+    if isinstance(roster, str):
+        said = f"not known: {roster}"
+    elif roster is None:
+        said = (
+            "no roster is pinned here, so it will be REFUSED until one is: wardround-site roster pin ROSTER"
+        )
+    elif strangers := [site for site in study.participants if site not in roster.keys]:
+        said = (
+            f"roster version {roster.version}, which is pinned here, has no key of {', '.join(strangers)}, "
+            "so it will be REFUSED until a later one has; ask the coordinator for it"
+        )
+    else:
+        said = f"all in the roster that is pinned here, version {roster.version}: {roster.fingerprint}"
+    return {"keys": shown(said)}
 
 
 def _promise(study: Study) -> str:

@@ -12,6 +12,7 @@ from client_app.desk.questions import Demand, Room, StudyView
 from client_app.desk.review import study_facts, study_table
 from federation.against import guarantees
 from federation.promise import noise_multiplier
+from federation.secure_sum.roster import SiteKey
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UNSAID = "a promise that rests on other hospitals, approved by somebody who was told one number"
@@ -90,6 +91,18 @@ class TestBeforeApproval:
         ) in shown(shared)
         assert "a round counts with 3 of 4 hospitals" in shown(shared)
         assert "updates travel each by itself, so that the coordinator sees it" in shown(make_study())
+
+    def test_it_says_whether_the_keys_of_all_in_its_sums_are_pinned(self, shared, make_study, make_roster):
+        def said(study, roster):
+            return words(study_facts(view_of(study), "too large", None, roster))
+
+        own = SiteKey(site="alder", key="a1" * 32)
+        whole = make_roster(own, birch="b1" * 32, dogwood="d0" * 32)
+        assert f"in the roster that is pinned here, version 1: {whole.fingerprint}" in said(shared, whole)
+        assert "has no key of birch, dogwood, so it will be REFUSED until" in said(shared, make_roster(own))
+        assert "no roster is pinned here, so it will be REFUSED until one is" in said(shared, None)
+        assert "not known: roster.json is damaged" in said(shared, "roster.json is damaged")
+        assert "roster" not in said(make_study(), None)
 
     def test_noise_of_one_s_own_is_one_line(self, make_study):
         study = make_study()
