@@ -107,6 +107,7 @@ def _simulate(overrides: Sequence[str]) -> None:
                 write_summary(folder, summary)
                 for tracker in trackers:
                     tracker.finished(summary, None)
+                display.say(f"to go on with it: ./scripts/simulate resume={quoted(folder)}")
             raise
         finally:
             _leave(folder, display)
