@@ -107,10 +107,12 @@ def _protection(record: SweepRecord) -> Iterator[Note]:
         )
     promises = [job.epsilon for job in record.jobs if job.epsilon is not None]
     if len(promises) > 1:
+        whom = " against the coordinator" if any(job.distributed for job in record.jobs) else ""
         yield Note(
             "plain",
             f"Trying costs privacy, too. On real patients the promises of {len(promises)} runs add up to "
-            f"ε = {cost(sum(promises))}; that is why one tries in a simulation and then runs one study.",
+            f"ε = {cost(sum(promises))}{whom}; that is why one tries in a simulation and then runs one "
+            "study.",
         )
     images = "rendered images" if record.rendered else "public data"
     yield Note("plain", f"Simulation: all hospitals ran on one computer, on {images}.")

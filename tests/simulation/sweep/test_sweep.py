@@ -325,6 +325,7 @@ def test_local_and_distributed_noise_are_not_averaged_even_at_one_epsilon():
     ]
     page = page_of(jobs, privacy=("local_3", "distributed"))
     assert "<h1>AUC lies between 0.70 (privacy local_3) and 0.80 (privacy distributed).</h1>" in page
+    assert "add up to ε = 6 against the coordinator" in page
     assert ">3 against the coordinator<" in page
     assert "ε holds against the coordinator and the hospitals that may be in league with it" in page
     without = job(2, None, 0.9, settings={"privacy": "none"})
