@@ -15,10 +15,10 @@ _CARD = """\
 | | |
 |---|---|
 | study | {study}, id `{study_id}` |
-| network | {network}, trained: {trainable}; {channels} channel(s), {size} pixels |
+| network | {network}, trained: {trainable}; {input} |
 | classes | {classes} |
 | start | {start} |
-| training | {rounds} rounds of {steps} steps, {strategy}; {average} |
+| training | {rounds} rounds of {steps}, {strategy}; {average} |
 | hospitals | {hospitals} |
 
 ## Privacy
@@ -63,12 +63,11 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
         study_id=study.id,
         network=study.model.network,
         trainable=_TRAINED[study.model.trainable],
-        channels=study.task.channels,
-        size=" x ".join(str(size) for size in study.task.image_size),
+        input=_input(study),
         classes=", ".join(study.task.classes),
         start=_start(study),
         rounds=study.rounds,
-        steps=study.training.steps,
+        steps="one step" if study.training.steps == 1 else f"{study.training.steps} steps",
         strategy=study.strategy.name,
         average=_average(study),
         hospitals="; ".join(
@@ -78,6 +77,13 @@ def write_model_card(folder: Path, study: Study, summary: Summary) -> None:
         results=_results(summary),
     )
     write_whole(folder / "model_card.md", card.encode())
+
+
+def _input(study: Study) -> str:
+    channels, size = study.task.channels, " x ".join(str(side) for side in study.task.image_size)
+    if not size:
+        return f"rows of {channels} numbers"
+    return f"{channels} channel{'' if channels == 1 else 's'}, {size} pixels"
 
 
 def _average(study: Study) -> str:

@@ -56,6 +56,13 @@ def test_shared_noise_has_three_numbers_with_what_they_rest_on(card_of):
     assert "Updates travelled in secure sums over at least 3 of 4 hospitals." in card
 
 
+def test_it_says_what_goes_in_and_how_much_was_computed(card_of):
+    assert "its head; 1 channel, 64 x 64 pixels |" in card_of()[0]
+    rows, _ = card_of("study=heart_disease", "privacy=distributed", "rounds=2")
+    assert "all of it; rows of 31 numbers |" in rows
+    assert "| 10 rounds of one step, fedavg;" in rows
+
+
 def test_a_card_that_leaves_them_out_is_caught(card_of):
     card, _ = card_of(*SHARED, change=lambda privacy: privacy.model_copy(update={"guarantees": ()}))
     _, whole = card_of(*SHARED)
@@ -64,7 +71,7 @@ def test_a_card_that_leaves_them_out_is_caught(card_of):
 
 
 def test_noise_of_one_s_own_holds_against_everybody(card_of):
-    card, privacy = card_of("privacy=local", "rounds=2")
+    card, privacy = card_of("aggregation=plain", "privacy=local", "rounds=2")
     assert not unsaid(card, privacy)
     assert "ε = 8 at δ = 1e-05, against everybody together." in card
     assert "Updates travelled each by itself, so that the coordinator sees it." in card
