@@ -47,6 +47,7 @@ from federation.messages import (
     UnmaskRequest,
 )
 from federation.secure_sum.messages import Agreement, MaskedVector, RoundRequest
+from federation.secure_sum.roster import Members
 from federation.secure_sum.states import Sent
 from federation.secure_sum.states import Training as BegunRound
 from federation.secure_sum.transcript import Words
@@ -166,6 +167,8 @@ class Custodian:
         """Ask policy and people, every time, and load what the study needs, once."""
         self._check(study)
         self.approvals.require(study)
+        if study.secure_sum is not None:
+            self._members(study)  # before anything is set aside for sums that cannot be made
         opened = self._opened
         if opened is None or opened.study.id != study.id or opened.withdrawn != self.ledger.consent.withdrawn:
             self._opened = None
@@ -261,18 +264,28 @@ class Custodian:
             answers.remember(replace(answer, released=answer.released[:0]))
         return sums.mask(begun, cast(Words, answer.released))
 
-    def _sums(self, opened: Opened) -> Sums:
-        """The site's part in the sums of a study that has them.
+    def _members(self, study: Study) -> Members:
+        """Whom the study sums over, by their keys.
 
         Raises:
-            RefusedError: it has none, or the roster does not have all of its participants.
+            RefusedError: no roster is pinned.
+            SecureSumError: it does not have all of the study's participants.
         """
-        study, roster = opened.study, self.roster.read()
-        if study.secure_sum is None:
-            raise RefusedError("not-in-the-study", "the study has no secure sums")
+        roster = self.roster.read()
         if roster is None:
             raise RefusedError("no-roster", "this hospital has pinned no roster of the federation yet")
-        members = roster.only(study.participants)
+        return roster.only(study.participants)
+
+    def _sums(self, opened: Opened) -> Sums:
+        """The site's part in the sums of a study.
+
+        Raises:
+            RefusedError: the study has none.
+        """
+        study = opened.study
+        if study.secure_sum is None:
+            raise RefusedError("not-in-the-study", "the study has no secure sums")
+        members = self._members(study)
         plan = plan_of(study, members, opened.training.trainable)
         return Sums(self._folder, plan, members, self.config.name, self._keys.identity)
 

@@ -16,6 +16,7 @@ from client_app.custodian.work import Training, Work
 from client_app.training.batches import Patients
 from federation.messages import (
     BINS,
+    DescribeRequest,
     EvaluateRequest,
     KeysReply,
     KeysRequest,
@@ -355,6 +356,14 @@ class TestRoster:
         question = KeysRequest(study=federation.study, question=federation.coordinator.advert_request())
         refused = federation.ask("alder", question)
         assert (refused.kind, refused.rule) == ("refused", "no-roster")
+
+    def test_nothing_is_set_aside_for_sums_that_cannot_be_made(self, tmp_path, make_site, study, start_of):
+        federation = Federation(tmp_path, make_site, study, start_of(study))
+        others = {site: key for site, key in federation.roster.keys.items() if site != "dogwood"}
+        federation.pin("alder", Roster.signed(CHIEF, 2, others))
+        refused = federation.ask("alder", DescribeRequest(study=study))
+        assert (refused.kind, refused.rule) == ("refused", "secure-sum-member")
+        assert not federation.custodian("alder").ledger.budget.started(study.id, "train")
 
     def test_a_participant_who_is_no_member_ends_it(self, federation):
         others = {site: key for site, key in federation.roster.keys.items() if site != "dogwood"}
