@@ -135,6 +135,12 @@ class Training(Work):
         """See ``Work``."""
         return self.round
 
+    def require_sound(self, opened: Opened) -> None:
+        """See ``Work``; the sum behind the last round is the evaluation's."""
+        if self.sum is not None and self.round > self.study.rounds:
+            raise MessageError(f"round {self.round} of a study that has {self.study.rounds}")
+        super().require_sound(opened)
+
     @property
     def cost(self) -> Cost:
         """See ``Work``."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import stat
+from functools import partial
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ CHIEF = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PLAIN = "a plain update of a study that was approved with secure sums"
 UNMASKED = "a vector that leaves without its mask"
 AGAIN = "two vectors under one mask, by asking a round again"
+MIXED = "training asked behind the last round, where it stands in one sum with the evaluation"
 TWO_SETS = "two survivor sets of one round, so that their difference is one hospital"
 
 
@@ -243,6 +245,40 @@ class TestEvaluation:
         federation.masked("alder", federation.begin(5).request)
         later = federation.begin(5).request.model_copy(update={"cohort": ("alder", "birch", "cedar")})
         assert federation.masked("alder", later).rule == "secure-sum-burnt"
+
+
+class TestTwoKindsInOneSum:
+    """Alder's counts would have its own share of noise alone; that of the others is in other units."""
+
+    @pytest.mark.attack(MIXED, held_by="a study's rounds end before the number of the evaluation's sum")
+    def test_no_site_trains_behind_the_last_round(self, federation, study):
+        federation.change(minimum_patients=1)
+        request = federation.begin(study.rounds + 1).request
+        assert isinstance(federation.masked("alder", request), MaskedReply)
+        refused = federation.ask("birch", self.training(federation, request))
+        assert (refused.kind, refused.rule) == ("failed", "MessageError")
+        assert not federation.custodian("birch").ledger.budget.charges(study.id)
+
+    @pytest.mark.mutant(MIXED, how="rounds have no end, as long as steps are left")
+    def test_without_an_end_their_sum_is_opened(self, federation, study, monkeypatch, words_of):
+        monkeypatch.setattr(Training, "require_sound", Work.require_sound)
+        federation.change(minimum_patients=1)
+        summing = federation.begin(study.rounds + 1)
+        summing._looked_at = ""  # a coordinator that cuts vectors does not mind their commitments
+        for site in SITES:
+            ask = federation.question if site == "alder" else partial(self.training, federation)
+            sent = federation.ask(site, ask(summing.request)).masked
+            summing.add(site, sent.model_copy(update={"vector": sent.vector[: 2 * BINS + 1]}))
+        others = [words_of(site, study.rounds + 1, federation.start)[: 2 * BINS + 1] for site in SITES[1:]]
+        counts, sites = decode(federation.total(summing) - exact(others), evaluation_grid(study))
+        share = seen(study, evaluation_noise(study)).everybody
+        assert sites == 1
+        assert counts.sum() == pytest.approx(6, abs=6 * share * np.sqrt(2 * BINS))
+
+    def training(self, federation, request):
+        return TrainRequest(
+            study=federation.study, round=request.round, parameters=federation.start, sum=request
+        )
 
 
 class TestBurntRounds:
