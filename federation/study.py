@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from federation.errors import ConfigError
 from federation.schema import Frozen
-from federation.secure_sum.parties import Parties
+from federation.secure_sum.parties import MOST_ROUNDS, Parties
 from federation.tasks import Option
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -331,6 +331,12 @@ class Study(Frozen):
                 "or aggregation=plain as a whole"
             )
         _ = self.parties  # which has its own reasons to refuse
+        if self.secure_sum is not None and self.rounds >= MOST_ROUNDS:
+            # The evaluation's sum has a number of its own, behind them.
+            raise ValueError(
+                f"rounds={self.rounds} with aggregation=secure: sums have numbers up to {MOST_ROUNDS:,}, and "
+                f"the evaluation needs one; at most {MOST_ROUNDS - 1:,}"
+            )
         if self.privacy.mode == "distributed" and (self.parties is None or self.training.steps != 1):
             raise ValueError(
                 f"privacy.mode=distributed with aggregation={self.aggregation} and "

@@ -12,8 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from federation.audit_log import Digest
 from federation.schema import Frozen
-from federation.secure_sum.parties import MOST_SITES
-from federation.secure_sum.plan import MOST_ROUNDS
+from federation.secure_sum.parties import MOST_ROUNDS, MOST_SITES
 from federation.secure_sum.shamir import SHARE_BYTES
 from federation.secure_sum.transcript import Words
 from federation.study import Name

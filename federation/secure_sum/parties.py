@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from federation.errors import ConfigError
 
 LEAST_SITES, MOST_SITES = 3, 200
+MOST_ROUNDS = 2**16
 
 
 @dataclass(frozen=True)

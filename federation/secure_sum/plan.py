@@ -13,7 +13,6 @@ from federation.secure_sum.transcript import digest
 _LIMIT = 2**31
 # Of ten million coordinates, less than one in a thousand rounds has one beyond.
 _DEVIATIONS = 6.5
-MOST_ROUNDS = 2**16
 
 
 @dataclass(frozen=True)

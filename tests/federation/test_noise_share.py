@@ -9,7 +9,8 @@ from scipy.stats import norm
 
 from federation.errors import PrivacyError
 from federation.noise_share import LEAST_SHARE, Views, share_of, views
-from federation.secure_sum.plan import MOST_ROUNDS, Grid, Plan
+from federation.secure_sum.parties import MOST_ROUNDS
+from federation.secure_sum.plan import Grid, Plan
 from federation.secure_sum.roster import MOST_SITES
 
 TOO_FINE = "noise that a coarse grid swallows"

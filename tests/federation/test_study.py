@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from federation.config import compose_run
 from federation.errors import ConfigError
+from federation.secure_sum.parties import MOST_ROUNDS
 from federation.study import Study
 
 # A study in which every optional part is there, so that every leaf of it can change.
@@ -191,6 +192,14 @@ class TestSums:
         assert Study.model_validate(values() | three).fewest_hospitals == 3
         with pytest.raises(ConfigError, match="dropouts=1: 3 of 3 sites have to remain"):
             Study.model_validate(values() | three | {"secure_sum": FULL["secure_sum"] | {"dropouts": 1}})
+
+    def test_every_round_and_the_evaluation_have_a_number_of_a_sum(self):
+        most = values() | {"rounds": MOST_ROUNDS - 1}
+        assert Study.model_validate(most).rounds == MOST_ROUNDS - 1
+        with pytest.raises(ValidationError, match="at most 65,535"):
+            Study.model_validate(most | {"rounds": MOST_ROUNDS})
+        plain = {"aggregation": "plain", "secure_sum": None}
+        assert Study.model_validate(most | plain | {"rounds": MOST_ROUNDS})
 
     def test_the_fewest_hospitals_are_those_that_the_sites_insist_on(self):
         assert compose_run(["aggregation=plain", "quorum=1"]).study.fewest_hospitals == 1
