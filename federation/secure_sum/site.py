@@ -94,15 +94,20 @@ class SecureSite:
                 self.name,
                 f"was asked for the plan {request.plan[:12]}, and has approved {self.plan.digest.hex()[:12]}",
             )
-        if isinstance(state, Advertised):
+        if isinstance(state, Advertised) and self._told(state.reply):
             return state
-        if not isinstance(state, New):
+        if not isinstance(state, New | Advertised):
             raise SecureSumError("order", self.name, "its rounds have begun; it tells no other key")
         private = X25519PrivateKey.generate()
         key = private.public_key().public_bytes_raw()
         signature = sign(self.identity, "advert", self.plan.digest, self.name, key)
         reply = Advert(site=self.name, key=key, signature=signature)
         return Advertised(private=private.private_bytes_raw(), reply=reply)
+
+    def _told(self, advert: Advert) -> bool:
+        """Whether it is of this plan; before the first round the roster may have changed."""
+        key = self.identity.public_key().public_bytes_raw()
+        return is_signed(key, advert.signature, "advert", self.plan.digest, self.name, advert.key)
 
     # Exchange A
 
@@ -127,14 +132,15 @@ class SecureSite:
         self._require_cohort(request.cohort)
         ready = self._ready(state, request.adverts)
         self._require_unburnt(ready, request.round)
-        chains = {name: peer.chain for name, peer in ready.peers.items()}
-        for _ in range(request.round - ready.round - 1):
-            chains = {name: next_chain_key(chain) for name, chain in chains.items()}
-        missing = set(request.cohort) - {self.name, *chains}
+        missing = set(request.cohort) - {self.name, *ready.peers}
         if missing:
             raise SecureSumError(
                 "advert", min(missing), "gave no key before the first round; leave it out of the cohort"
             )
+        # Last, since it takes long where many rounds are passed over, and is not kept where it is refused.
+        chains = {name: peer.chain for name, peer in ready.peers.items()}
+        for _ in range(request.round - ready.round - 1):
+            chains = {name: next_chain_key(chain) for name, chain in chains.items()}
         return Training(
             peers={
                 name: Peer(key=peer.key, chain=next_chain_key(chains[name]))

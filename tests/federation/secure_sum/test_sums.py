@@ -9,6 +9,7 @@ import pytest
 from federated import MODEL, NAMES, OTHER_MODEL, Federation, resigned
 
 from federation.errors import QuorumError, SecureSumError
+from federation.secure_sum.parties import MOST_ROUNDS
 from federation.secure_sum.ring import decode
 
 
@@ -85,6 +86,19 @@ def test_a_masked_vector_tells_nothing_at_sight():
     summing = federation.coordinator.begin(1, MODEL)
     vector = federation.masked("alder", summing.request).vector
     assert (vector != federation.vectors["alder", 1]).all()
+
+
+def test_a_round_far_off_costs_no_time_where_it_is_refused(monkeypatch):
+    federation = Federation(4, dropouts=1)
+    for name in federation.names[:3]:
+        request = federation.coordinator.advert_request()
+        federation.coordinator.take(
+            federation.keep(name, federation.sites[name].advertise(federation.state(name), request))
+        )
+    request = federation.coordinator.begin(MOST_ROUNDS, MODEL).request
+    monkeypatch.setattr("federation.secure_sum.site.next_chain_key", lambda _: pytest.fail("took a step"))
+    with pytest.raises(SecureSumError, match="dogwood: gave no key"):
+        federation.masked("alder", request.model_copy(update={"cohort": federation.names}))
 
 
 class TestWhatTheCoordinatorNotices:
