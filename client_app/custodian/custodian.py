@@ -252,6 +252,9 @@ class Custodian:
         begun = sums.begin(question, bytes.fromhex(work.asked))
         charge = self._charge(request, work)
         opened = self._open(work.study)
+        if not isinstance(begun, Sent) and charge.released is not None:
+            # Its state was lost: in a second sum the same noise would be known, and be taken off.
+            raise DataError(f"the answer to charge {charge.number} has left, and is lost here")
         masked = begun.sent if isinstance(begun, Sent) else self._masked(opened, work, sums, begun)
         reply, terms = work.masked_reply(self.config.name, opened, charge, masked)
         return reply, terms, charge, masked.commitment.vector.hex()

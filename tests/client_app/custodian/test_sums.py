@@ -12,6 +12,7 @@ from client_app.custodian import custodian as custodian_module
 from client_app.custodian.answers import Answer
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
+from client_app.custodian.ledger.budget import Budget
 from client_app.custodian.sums import Sums
 from client_app.custodian.work import Training, Work
 from client_app.training.batches import Patients
@@ -43,6 +44,7 @@ PLAIN = "a plain update of a study that was approved with secure sums"
 UNMASKED = "a vector that leaves without its mask"
 AGAIN = "two vectors under one mask, by asking a round again"
 MIXED = "training asked behind the last round, where it stands in one sum with the evaluation"
+LOST = "one round in two sums, at hospitals that lost the states of their sums; their noise goes away"
 TWO_SETS = "two survivor sets of one round, so that their difference is one hospital"
 
 
@@ -297,7 +299,7 @@ class TestBurntRounds:
         total = federation.total(federation.collected(2))
         np.testing.assert_array_equal(total, exact(words_of(site, 2, federation.start) for site in SITES))
 
-    @pytest.mark.mutant(AGAIN, how="the state of a round that trains is not kept")
+    @pytest.mark.mutant(AGAIN, how="neither state nor ledger keep that a round was begun")
     def test_a_site_that_keeps_nothing_masks_again(self, federation, monkeypatch):
         class Forgetful(Sums):
             def _keep(self, state, before):
@@ -305,6 +307,7 @@ class TestBurntRounds:
                     super()._keep(state, before)
 
         monkeypatch.setattr(custodian_module, "Sums", Forgetful)
+        monkeypatch.setattr(Budget, "release", lambda *_: None)
         request = federation.begin().request
         first, second = (federation.masked("alder", request) for _ in range(2))
         assert first.vector.tobytes() != second.vector.tobytes()
@@ -320,6 +323,33 @@ class TestBurntRounds:
         assert (refused.kind, refused.rule) == ("refused", "secure-sum-cohort")
         assert "at least 3" in refused.reason
         assert not federation.custodian("alder").ledger.budget.charges(study.id)
+
+
+class TestLostStates:
+    @pytest.mark.attack(LOST, held_by="the ledger, which knows what has left")
+    def test_a_round_that_has_left_is_not_masked_anew(self, federation):
+        federation.total(federation.collected(1))
+        refused = federation.masked("alder", self.with_states_lost(federation).request)
+        assert (refused.kind, refused.rule) == ("failed", "DataError")
+
+    @pytest.mark.mutant(LOST, how="only the state says what was in a sum")
+    def test_a_ledger_that_forgets_it_gives_one_hospital_away(self, federation, monkeypatch, words_of):
+        monkeypatch.setattr(Budget, "release", lambda *_: None)
+        first = federation.total(federation.collected(1))
+        summing = self.with_states_lost(federation)
+        for site in summing.cohort:
+            summing.add(site, federation.masked(site, summing.request).masked)
+        birch = words_of("birch", 1, federation.start)
+        np.testing.assert_array_equal(first - federation.total(summing), birch)
+
+    def with_states_lost(self, federation):
+        """The same round over all but birch."""
+        for site in SITES:
+            federation.state(site).unlink()
+        federation.coordinator = Coordinator(federation.plan, federation.roster.only(SITES))
+        federation.join()
+        model = hashlib.sha256(federation.start.tobytes()).digest()
+        return federation.coordinator.begin(1, model, frozenset({"birch"}))
 
 
 class TestOneSet:
@@ -406,6 +436,16 @@ class TestRoster:
         federation.pin("alder", Roster.signed(CHIEF, 2, others))
         refused = federation.masked("alder", federation.begin().request)
         assert (refused.kind, refused.rule) == ("refused", "secure-sum-member")
+
+    def test_who_told_a_key_before_the_roster_changed_tells_another(self, federation, study):
+        keys = federation.roster.keys | {"dogwood": SiteKeys.of(secret_of("mallory")).public}
+        later = Roster.signed(CHIEF, 2, keys)
+        federation.pin("alder", later)
+        members = later.only(SITES)
+        coordinator = Coordinator(plan_of(study, members, len(federation.start)), members)
+        question = KeysRequest(study=study, question=coordinator.advert_request())
+        coordinator.take(federation.ask("alder", question).advert)
+        assert set(coordinator.adverts) == {"alder"}
 
     def test_another_key_of_a_participant_is_another_plan(self, federation):
         keys = federation.roster.keys | {"dogwood": SiteKeys.of(secret_of("mallory")).public}
