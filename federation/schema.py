@@ -24,7 +24,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def validated(schema: type[Schema], values: object, where: str) -> Schema:
-    """``values`` as a ``schema``.
+    """``values`` as a ``schema``; one with ``hide_input_in_errors`` has wrong values left out of the error.
 
     Args:
         schema: the type to build.
@@ -52,6 +52,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def _sentences(schema: type[BaseModel], error: ValidationError, where: str) -> Iterable[str]:
+    hidden = schema.model_config.get("hide_input_in_errors", False)
     for problem in error.errors():
         path = [str(step) for step in problem["loc"]]
         dotted = ".".join([where, *path]).strip(".")
@@ -59,7 +60,7 @@ def _sentences(schema: type[BaseModel], error: ValidationError, where: str) -> I
             yield f"{dotted} is not a setting; {nearest(path[-1], _fields(schema, path[:-1]))}"
         elif problem["type"] == "missing":
             yield f"{dotted} is missing; it has no default"
-        elif path and isinstance(problem["input"], Mapping):
+        elif path and (hidden or isinstance(problem["input"], Mapping)):
             yield f"{dotted}: {problem['msg'].removeprefix('Value error, ')}"
         elif path:
             yield f"{dotted}={problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,4 +1,6 @@
+import base64
 import io
+import json
 import struct
 
 import numpy as np
@@ -18,7 +20,9 @@ from federation.messages import (
     RefusalReply,
     TrainReply,
     TrainRequest,
+    UnmaskReply,
     from_content,
+    record_of,
     to_content,
 )
 
@@ -182,6 +186,14 @@ def test_a_changed_byte_of_an_array_is_another_number_or_refused(position, byte)
 def test_no_json_raises_anything_but_the_one_error(content):
     with pytest.raises(MessageError):
         from_content(config(json=content))
+
+
+def test_a_share_of_a_secret_that_is_malformed_is_not_repeated():
+    share = base64.b64encode(bytes(range(31))).decode()
+    shares = {"site": "alder", "round": 1, "of_self": {"alder": share}}
+    with pytest.raises(MessageError, match=r"of_self\.alder") as caught:
+        record_of(UnmaskReply, json.dumps({"site": "alder", "answer": shares}), None)
+    assert share[:8] not in str(caught.value)
 
 
 def test_what_was_received_may_be_worked_on():
