@@ -187,6 +187,9 @@ class SecureSums:
             summed.total = summing.total()
         except (QuorumError, SecureSumError) as error:
             summed.lost = str(error)
+        if before is not None:
+            # Who refuses a round that it was asked before may have trained for it, and been charged.
+            summed.refused.clear()
         return summed
 
     def _left_out(self, before: _Kept | None) -> frozenset[str]:

@@ -439,6 +439,7 @@ class TestRestart:
         assert summed.total is None
         assert all("round 1 is burnt" in reason for reason in summed.absent.values())
         assert len(summed.absent) == 3
+        assert summed.refused == set(), "they have trained, and their patients were charged"
 
     def test_another_roster_is_refused_by_name(self, federation, on_grid):
         party = federation(5, 1)
