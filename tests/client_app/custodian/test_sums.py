@@ -1,6 +1,7 @@
 """Real custodians in secure sums, asked as a coordinator that may play foul would ask them."""
 
 import hashlib
+import shutil
 import stat
 from functools import partial
 
@@ -52,7 +53,7 @@ def secret_of(site):
     return hashlib.sha256(site.encode()).digest()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def study(make_study):
     """Of four hospitals, one of which may collude and one drop out; every step is a sum."""
     return make_study(
@@ -79,11 +80,22 @@ class Federation:
         keys = {site: SiteKeys.of(secret_of(site)) for site in SITES}
         self.roster = Roster.signed(CHIEF, 1, {site: key.public for site, key in keys.items()})
         self.policy = {}
-        for site in SITES:
-            self.pin(site, self.roster)
         members = self.roster.only(study.participants)
         self.plan = plan_of(study, members, len(start))
         self.coordinator = Coordinator(self.plan, members)
+
+    def pinned(self):
+        for site in SITES:
+            self.pin(site, self.roster)
+        return self
+
+    def copied(self, folder):
+        """The same federation once more, where nobody has been asked anything since."""
+        shutil.copytree(self.folder, folder)
+        copy = Federation(folder, self.make_site, self.study, self.start)
+        for advert in self.coordinator.adverts.values():
+            copy.coordinator.take(advert)
+        return copy
 
     def pin(self, site, roster):
         own = SiteKey(site=site, key=SiteKeys.of(secret_of(site)).public)
@@ -159,9 +171,15 @@ class Federation:
         return self.folder / site / "studies" / self.study.id / "secure-sum"
 
 
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory, make_site, study, start_of):
+    folder = tmp_path_factory.mktemp("joined")
+    return Federation(folder, make_site, study, start_of(study)).pinned().join()
+
+
 @pytest.fixture
-def federation(tmp_path, make_site, study, start_of):
-    return Federation(tmp_path, make_site, study, start_of(study)).join()
+def federation(joined, tmp_path):
+    return joined.copied(tmp_path / "sites")
 
 
 @pytest.fixture
@@ -424,7 +442,7 @@ class TestRoster:
         assert (refused.kind, refused.rule) == ("refused", "no-roster")
 
     def test_nothing_is_set_aside_for_sums_that_cannot_be_made(self, tmp_path, make_site, study, start_of):
-        federation = Federation(tmp_path, make_site, study, start_of(study))
+        federation = Federation(tmp_path, make_site, study, start_of(study)).pinned()
         others = {site: key for site, key in federation.roster.keys.items() if site != "dogwood"}
         federation.pin("alder", Roster.signed(CHIEF, 2, others))
         refused = federation.ask("alder", DescribeRequest(study=study))
