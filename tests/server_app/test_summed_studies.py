@@ -207,6 +207,7 @@ class KillsAfter(Listener):
             raise Killed
 
 
+@pytest.mark.deployment  # for its time
 class TestKilled:
     """The round that was broken off is asked again as it was, and hospitals tell the same bytes."""
 
@@ -358,6 +359,7 @@ class TestEvaluation:
         assert (absence.site, f"a total weight of {weight + 3}" in absence.reason) == ("all", True)
         assert (begun.folder / "models" / "final.safetensors").exists()
 
+    @pytest.mark.deployment  # for its time
     @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("exchange", ["A", "B", "C"])
     def test_it_is_told_once_more_in_the_same_bytes_whatever_becomes_of_the_coordinator(

@@ -143,6 +143,7 @@ class TestSoundCode:
     def test_passes_every_time(self, study):
         assert [failed(of(study, number)) for number in range(HONEST)] == [set()] * HONEST
 
+    @pytest.mark.deployment  # for its time
     @pytest.mark.parametrize(
         "changes",
         [
