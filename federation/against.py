@@ -163,13 +163,9 @@ def _distributed(study: Study) -> Parties | None:
 
 
 def _coordinator(parties: Parties) -> str:
-    if not parties.colluding:
-        return "the coordinator alone"
     return f"the coordinator with {parties.colluding} of {parties.sites} hospitals"
 
 
 def _others(parties: Parties) -> str:
-    if not parties.colluding:
-        return "no hospital is"
     verb = "is" if parties.colluding == 1 else "are"
     return f"no more than {parties.colluding} of {parties.sites} hospitals {verb}"

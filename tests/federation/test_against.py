@@ -56,13 +56,6 @@ class TestDistributed:
         assert "in league with nobody" in second
         assert "even if the coordinator and all other hospitals work together" in third
 
-    def test_with_nobody_in_league_the_coordinator_is_alone(self):
-        alone = study(*DISTRIBUTED, "secure_sum.colluding=0")
-        first, second, _ = guarantees(alone)
-        assert first.title == "the coordinator alone"
-        assert "no hospital is in league" in first.assumption
-        assert first.epsilon < second.epsilon, "a hospital knows its own share, the coordinator none"
-
     def test_where_a_share_is_too_small_it_says_so_and_not_that_anything_holds(self):
         many = [f"site{number}" for number in range(60)]
         sampled = study(*DISTRIBUTED, "privacy.epsilon=50", "privacy.sampling_rate=0.5")
@@ -91,6 +84,6 @@ class TestTravel:
         assert league(study("aggregation=secure", "secure_sum.colluding=0")).startswith("none of them")
 
     def test_by_itself_it_says_that_the_coordinator_sees_it(self):
-        alone = study()
+        alone = study("aggregation=plain")
         assert travel(alone) == "each by itself, so that the coordinator sees it"
         assert not league(alone)

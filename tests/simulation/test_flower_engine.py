@@ -93,7 +93,7 @@ def test_a_study_that_fails_says_why_and_leaves_no_process(simulate):
 
 
 def test_ctrl_c_leaves_the_record_of_what_was_finished_and_no_process(start):
-    process, folder = start("engine=flower", "rounds=100000")
+    process, folder = start("engine=flower", "rounds=60000")
     for line in process.stdout:
         if line.startswith("round 2/"):
             break

@@ -453,7 +453,7 @@ def test_a_full_disk_at_a_checkpoint_fails_the_run_and_leaves_nothing_half_writt
 
 
 def test_ctrl_c_ends_cleanly_with_the_record_of_what_was_finished(start):
-    process, folder = start("rounds=100000", "privacy=none")
+    process, folder = start("rounds=60000", "privacy=none")
     for line in process.stdout:
         if line.startswith("round 3/"):
             break

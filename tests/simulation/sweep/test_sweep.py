@@ -238,7 +238,7 @@ def running(process, folder, count):
 def endless(start):
     """A sweep of three runs without end, on two cores."""
     prefix = ("taskset", "-c", ",".join(map(str, CORES)))
-    process, folder = start("-m", "privacy.epsilon=2,4,8", "rounds=100000", prefix=prefix)
+    process, folder = start("-m", "privacy.epsilon=2,4,8", "rounds=60000", prefix=prefix)
     return process, folder, running(process, folder, len(CORES))
 
 
