@@ -143,6 +143,7 @@ def test_a_hospital_above_the_cap_counts_as_one_at_it(results, start, layout):
     np.testing.assert_allclose(first.parameters[layout.mask], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.deployment  # for its time
 @pytest.mark.parametrize("restarts", [False, True], ids=["in one go", "restarted each round"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9, None], ids=["sgd", "momentum", "adam"])
 def test_distributed_rounds_step_as_torch_does_on_the_pooled_gradient(

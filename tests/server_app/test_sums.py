@@ -112,7 +112,9 @@ def require_exact(federation, rounds, results):
 
 
 class TestSums:
-    @pytest.mark.parametrize("sites", [3, 5, 10, pytest.param(30, marks=pytest.mark.deployment)])
+    @pytest.mark.parametrize(
+        "sites", [3, 5, *(pytest.param(many, marks=pytest.mark.deployment) for many in (10, 30))]
+    )
     def test_a_sum_is_that_of_the_survivors_bit_by_bit_whoever_is_silent_and_when(
         self, federation, on_grid, sites
     ):
@@ -140,6 +142,7 @@ class TestSums:
         assert party.exchanges(1) == {"A", "B"}
         assert {number for number, _, _ in party.asked("cedar")} == {0}
 
+    @pytest.mark.deployment  # for its time
     @pytest.mark.parametrize("exchange", ["A", "B", "C"])
     def test_a_hospital_that_is_late_is_left_out_by_name_and_comes_back(self, federation, on_grid, exchange):
         party = federation(10, 4)

@@ -181,6 +181,7 @@ class TestSoundCode:
             assert of(study).passed
 
 
+@pytest.mark.deployment  # for its time
 class TestWeakenedCode:
     @pytest.mark.parametrize("factor", [0.5, 0.9, 1.1])
     def test_a_share_of_another_size_is_found(self, factor, study, monkeypatch):
