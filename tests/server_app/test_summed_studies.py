@@ -27,6 +27,7 @@ from tests.server_app.summing import (
     refuses,
 )
 
+pytestmark = pytest.mark.deployment  # for its time
 NUMBERS = 258
 SECURE = (*TINY, "aggregation=secure", "secure_sum.lost_rounds=1", "rounds=4", "federation.patience=5")
 COUNTS = {
@@ -207,7 +208,6 @@ class KillsAfter(Listener):
             raise Killed
 
 
-@pytest.mark.deployment  # for its time
 class TestKilled:
     """The round that was broken off is asked again as it was, and hospitals tell the same bytes."""
 
@@ -359,7 +359,6 @@ class TestEvaluation:
         assert (absence.site, f"a total weight of {weight + 3}" in absence.reason) == ("all", True)
         assert (begun.folder / "models" / "final.safetensors").exists()
 
-    @pytest.mark.deployment  # for its time
     @pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
     @pytest.mark.parametrize("exchange", ["A", "B", "C"])
     def test_it_is_told_once_more_in_the_same_bytes_whatever_becomes_of_the_coordinator(
