@@ -187,7 +187,7 @@ def roster(config: HospitalConfig) -> Iterator[Finding]:
         yield Finding("roster", "problem", found, "restore the newest roster.json, or pin the roster again")
     elif pinned is None:
         yield _without_roster(config)
-    elif pinned.keys.get(config.name) != _public_key(config):
+    elif pinned.keys.get(config.name) != SiteKeys.found_in(config.service.folder).public:
         found = f"version {pinned.version} does not have this hospital's own key"
         remedy = "give the coordinator what wardround-site roster key writes, and pin the roster that comes"
         yield Finding("roster", "problem", found, remedy)
@@ -213,10 +213,6 @@ def _told_roster(config: HospitalConfig) -> dict[str, Fact] | None:
     except WardroundError:  # which is for another look to tell
         return None
     return next((entry.facts for entry in reversed(entries) if entry.event == "pinned"), None)
-
-
-def _public_key(config: HospitalConfig) -> str:
-    return SiteKeys.found_in(config.service.folder).identity.public_key().public_bytes_raw().hex()
 
 
 def _worst(name: str, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from federation.accounting import epsilon_spent
-from federation.errors import PrivacyError
 from federation.noise_share import Views
 from federation.page.numbers import cost
-from federation.promise import epsilon_before, evaluation_noise, seen
+from federation.promise import epsilon_before, evaluation_epsilon_before, evaluation_noise
 from federation.secure_sum.parties import Parties
 from federation.study import Study
 
@@ -66,17 +64,9 @@ def guarantees(study: Study) -> tuple[Guarantee, ...]:
 
 def evaluation_guarantees(study: Study) -> tuple[Guarantee, ...]:
     """The same for whoever is held out; nothing without an evaluation."""
-    noise, delta = evaluation_noise(study), study.privacy.delta
-    if noise is None or delta is None:
+    if evaluation_noise(study) is None:
         return ()
-
-    def epsilon(whom: Callable[[Views], float]) -> float | None:
-        try:
-            return epsilon_spent(whom(seen(study, noise)), 1.0, 1, delta)
-        except PrivacyError:
-            return None
-
-    return _guarantees(study, epsilon)
+    return _guarantees(study, lambda whom: evaluation_epsilon_before(study, whom))
 
 
 def headline(study: Study) -> str:

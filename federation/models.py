@@ -135,6 +135,11 @@ class Layout:
         return sum(math.prod(shape) for _, shape in self.shapes)
 
     @property
+    def trainable_size(self) -> int:
+        """How many of them learn, which is the length of an update."""
+        return sum(math.prod(shape) for name, shape in self.shapes if name in self.trainable)
+
+    @property
     def mask(self) -> NDArray[np.bool_]:
         """Which of the numbers learn, bool ``[all]``."""
         return np.concatenate(

@@ -50,15 +50,11 @@ def largest_local_epsilon(study: Study) -> float | None:
 
     Without distributed noise it is the same number.
     """
-    delta = study.privacy.delta
     steps = epsilon_before(study, study.total_steps, lambda views: views.everybody)
-    counts = evaluation_noise(study)
-    if counts is None or delta is None or steps is None:
+    if evaluation_noise(study) is None or steps is None:
         return steps
-    try:
-        return max(steps, epsilon_spent(seen(study, counts).everybody, 1.0, 1, delta))
-    except PrivacyError:
-        return None
+    counts = evaluation_epsilon_before(study, lambda views: views.everybody)
+    return None if counts is None else max(steps, counts)
 
 
 def epsilon_after(study: Study, steps: int) -> float | None:
@@ -71,9 +67,20 @@ def epsilon_before(study: Study, steps: int, whom: Callable[[Views], float]) -> 
     noise, delta = noise_multiplier(study), study.privacy.delta
     if noise is None or delta is None:
         return None
-    if not steps:
-        return 0.0
+    return bounded_epsilon(whom(seen(study, noise)), study.privacy.sampling_rate, steps, delta)
+
+
+def evaluation_epsilon_before(study: Study, whom: Callable[[Views], float]) -> float | None:
+    """What the evaluation costs each held-out patient, before ``whom``; None as for ``epsilon_before``."""
+    noise, delta = evaluation_noise(study), study.privacy.delta
+    if noise is None or delta is None:
+        return None
+    return bounded_epsilon(whom(seen(study, noise)), 1.0, 1, delta)
+
+
+def bounded_epsilon(noise: float, sampling_rate: float, steps: int, delta: float) -> float | None:
+    """What ``steps`` steps with this noise multiplier cost; None where it is too little to bound anything."""
     try:
-        return epsilon_spent(whom(seen(study, noise)), study.privacy.sampling_rate, steps, delta)
+        return epsilon_spent(noise, sampling_rate, steps, delta) if steps else 0.0
     except PrivacyError:
         return None

@@ -330,20 +330,22 @@ class Study(Frozen):
                 f"{'needs' if self.secure_sum is None else 'has no'} secure_sum; choose aggregation=secure "
                 "or aggregation=plain as a whole"
             )
-        _ = self.parties  # which has its own reasons to refuse
-        if self.secure_sum is not None and self.rounds >= MOST_ROUNDS:
+        parties = self.parties  # which has its own reasons to refuse
+        if parties is not None and self.rounds >= MOST_ROUNDS:
             # The evaluation's sum has a number of its own, behind them.
             raise ValueError(
                 f"rounds={self.rounds} with aggregation=secure: sums have numbers up to {MOST_ROUNDS:,}, and "
                 f"the evaluation needs one; at most {MOST_ROUNDS - 1:,}"
             )
-        if self.privacy.mode == "distributed" and (self.parties is None or self.training.steps != 1):
+        if self.privacy.mode != "distributed":
+            return
+        if parties is None or self.training.steps != 1:
             raise ValueError(
                 f"privacy.mode=distributed with aggregation={self.aggregation} and "
                 f"training.steps={self.training.steps}: its noise is in secure sums, of one step each; "
                 "choose aggregation=secure and training.steps=1, or privacy=local"
             )
-        if self.privacy.mode == "distributed" and self.parties is not None and not self.parties.colluding:
+        if not parties.colluding:
             raise ValueError(
                 "privacy.mode=distributed with secure_sum.colluding=0: every site knows its own share of the "
                 "noise, so at least one has to be reckoned with; secure_sum.colluding=1"
@@ -359,11 +361,8 @@ class Study(Frozen):
         spec = self.secure_sum
         if spec is None:
             return None
-        sites = len(self.participants)
         try:
-            if spec.dropouts is not None:
-                return Parties(sites, spec.colluding, spec.dropouts)
-            return Parties.with_one_dropout(sites, spec.colluding)
+            return Parties.of(len(self.participants), spec.colluding, spec.dropouts)
         except ConfigError as error:
             plain = "aggregation=plain"
             if self.privacy.mode == "distributed":

@@ -44,8 +44,14 @@ class Membership:
         """
         least = max(study.quorum, study.fewest_hospitals)
         if len(self.members) < least:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.absent.items())
-            raise QuorumError(f"{len(self.members)} of at least {least} hospitals will take part. {reasons}")
+            raise QuorumError(
+                f"{len(self.members)} of at least {least} hospitals will take part. {reasons(self.absent)}"
+            )
+
+
+def reasons(absent: Mapping[str, str]) -> str:
+    """Why each hospital that is not there is not, for an error."""
+    return "; ".join(f"{name}: {reason}" for name, reason in absent.items())
 
 
 def assemble(grid: Grid, study: Study, patience: float, deadline: float, book: HeadBook) -> Membership:

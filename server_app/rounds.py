@@ -18,7 +18,7 @@ from federation.sums import training_grid
 from server_app.audit_heads import HeadBook
 from server_app.exchange import Answer, answer_of, ask
 from server_app.gradient_step import GradientStep
-from server_app.membership import Membership
+from server_app.membership import Membership, reasons
 from server_app.strategy import ServerOptimizer, SiteUpdate
 from server_app.sums import SecureSums, Summed, mean_of
 
@@ -69,17 +69,13 @@ class Rounds:
         self._grid = grid
         self._study = study
         self._membership = membership
-        self._mask = layout.mask
+        self._mask, self._trainable = layout.mask, layout.trainable_size
         self._deadline = deadline
         self._book = book
         self._sums = sums
         self._optimizer = ServerOptimizer(study.strategy, grid)
         distributed = study.privacy.mode == "distributed"
         self._steps = GradientStep(study.training, self._trainable) if distributed else None
-
-    @property
-    def _trainable(self) -> int:
-        return int(self._mask.sum())
 
     @property
     def state(self) -> dict[str, NDArray[Any]]:
@@ -116,9 +112,9 @@ class Rounds:
             except MessageError as error:
                 absent[name] = str(error)
         if len(replies) < self._study.quorum:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in absent.items())
             raise QuorumError(
-                f"round {round_number}: {len(replies)} valid updates, quorum {self._study.quorum}. {reasons}"
+                f"round {round_number}: {len(replies)} valid updates, quorum {self._study.quorum}. "
+                f"{reasons(absent)}"
             )
         updates = [
             SiteUpdate(name, members[name].declared_patients, reply.parameters)

@@ -23,7 +23,7 @@ from server_app.checkpoint import Checkpoint, go_back
 from server_app.evaluation import evaluate
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
-from server_app.membership import Membership, assemble
+from server_app.membership import Membership, assemble, reasons
 from server_app.model_card import write_model_card
 from server_app.record import Absence, HeldOut, RoundLine, SiteSummary, Summary
 from server_app.registry import Registry
@@ -158,7 +158,7 @@ class StudyRun:
             self._grid,
             study,
             self._membership,
-            plan=plan_of(study, members, int(self._layout.mask.sum())),
+            plan=plan_of(study, members, self._layout.trainable_size),
             members=members,
             deadline=deadline,
             book=book,
@@ -180,10 +180,9 @@ class StudyRun:
     def _require_few_lost(self, round_number: int, result: RoundResult) -> None:
         spec = self._study.secure_sum
         if result.lost and spec is not None and self._lost > spec.lost_rounds:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in result.absent.items())
             raise QuorumError(
                 f"round {round_number} is lost, as {self._lost - 1} before, and lost_rounds="
-                f"{spec.lost_rounds}: {result.lost}. {reasons}"
+                f"{spec.lost_rounds}: {result.lost}. {reasons(result.absent)}"
             )
 
     def _go_on(self, checkpoint: Checkpoint, rounds: Rounds, average: Average) -> tuple[int, Parameters]:

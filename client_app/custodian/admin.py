@@ -36,16 +36,15 @@ from client_app.desk.questions import (
     Withdrawn,
     what_is_wrong,
 )
-from federation.accounting import epsilon_spent
 from federation.errors import (
     ConfigError,
     MessageError,
-    PrivacyError,
     RefusedError,
     SecureSumError,
     WardroundError,
 )
 from federation.messages import RefusalReply
+from federation.promise import bounded_epsilon
 from federation.secure_sum.roster import SiteKey
 
 log = logging.getLogger("wardround.custodian")
@@ -138,18 +137,12 @@ def _state(custodian: Custodian, proposal: Proposal) -> StudyState:
         # With the noise that was charged: computed anew, it would take seconds for each study.
         cost = charges[-1].cost
         promised, everybody = (
-            _epsilon(noise, cost.sampling_rate, charges[-1].steps, study.privacy.delta)
+            None
+            if noise is None
+            else bounded_epsilon(noise, cost.sampling_rate, charges[-1].steps, study.privacy.delta)
             for noise in (cost.noise_coordinator, cost.noise_everybody)
         )
     return StudyState(proposal=proposal, rounds=len(charges), epsilon=promised, epsilon_everybody=everybody)
-
-
-def _epsilon(noise: float | None, sampling_rate: float, steps: int, delta: float) -> float | None:
-    """What steps have cost before whom so much noise stands; None where it bounds nothing."""
-    try:
-        return None if noise is None else epsilon_spent(noise, sampling_rate, steps, delta)
-    except PrivacyError:
-        return None
 
 
 def _study(custodian: Custodian, question: AskStudy) -> StudyView:

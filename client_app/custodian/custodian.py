@@ -75,8 +75,7 @@ class Custodian:
         ledger: who spent what.
         audit: what has happened here.
         approvals: what the hospital's people have agreed to.
-        roster: the members of the federation, as the hospital's people have pinned them.
-        roster: whose keys they believe in a secure sum.
+        roster: the members of the federation, whose keys the hospital's people have pinned.
     """
 
     def __init__(self, config: SiteConfig, folder: Path, keys: SiteKeys) -> None:

@@ -28,7 +28,7 @@ def demand_of(study: Study) -> Demand:
     """
     try:
         with at_most(_MOST_BYTES):
-            numbers = int(layout_of(build_network(study.model, study.task)).mask.sum())
+            numbers = layout_of(build_network(study.model, study.task)).trainable_size
             return Demand(numbers=numbers, noise_multiplier=noise_multiplier(study))
     except MemoryError as error:
         raise RunError(

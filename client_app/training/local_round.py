@@ -16,7 +16,6 @@ one study under one secret; the custodian burns round numbers for that.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -93,7 +92,8 @@ class LocalTraining:
         self._expected = study.privacy.sampling_rate * expected_patients
         self._secret = secret
         self._noise = noise_multiplier(study)
-        self._mask = layout_of(network).mask
+        layout = layout_of(network)
+        self._mask, self._trainable = layout.mask, layout.trainable_size
         self._gradients = self._checked_gradients(resources or Resources())
         self._images_at_once = self._size_of_batches()
         self._images_at_once_before = 1 if place_matters_before(study, network) else IMAGES_AT_ONCE
@@ -142,10 +142,10 @@ class LocalTraining:
         """How many parameters the whole model has."""
         return len(self._mask)
 
-    @cached_property
+    @property
     def trainable(self) -> int:
         """How many of them learn, which is the length of an update."""
-        return int(self._mask.sum())
+        return self._trainable
 
     def run(self, round_number: int, start: Parameters, optimizer_state: bytes | None) -> LocalRound:
         """Train from ``start`` (float32 ``[all]``) for the study's steps of one round.

@@ -48,8 +48,10 @@ class Parties:
             )
 
     @classmethod
-    def with_one_dropout(cls, sites: int, colluding: int) -> "Parties":
-        """These, of which one may drop out; none where it takes all of them."""
+    def of(cls, sites: int, colluding: int, dropouts: int | None) -> "Parties":
+        """These; where nothing is said of dropouts, one of them may, and none where it takes all."""
+        if dropouts is not None:
+            return cls(sites, colluding, dropouts)
         all_needed = cls(sites, colluding, 0)
         return cls(sites, colluding, min(1, sites - max(all_needed.threshold, LEAST_SITES)))
 

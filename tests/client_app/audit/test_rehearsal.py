@@ -17,6 +17,7 @@ from client_app.training.stream import Stream
 from federation.errors import PrivacyError
 from federation.messages import DescribeRequest, RefusalReply, TrainReply, TrainRequest
 from federation.models import build_network
+from tests.client_app.audit.weakened import SameEverywhere, SameInEachRound
 
 HONEST = 20
 ENGINE = "book_keeping"
@@ -72,20 +73,6 @@ def only_the_first(totals, noise_multiplier, clipping_norm, stream):
         *add_noise(totals[:1], noise_multiplier, clipping_norm, stream),
         *(t.double() for t in totals[1:]),
     ]
-
-
-class SameEverywhere(Stream):
-    """Forgets the site's secret."""
-
-    def __init__(self, secret, *address):
-        super().__init__(bytes(32), *address)
-
-
-class SameInEachRound(Stream):
-    """Forgets which round it is."""
-
-    def __init__(self, secret, study, round_number, *address):
-        super().__init__(secret, study, *address)
 
 
 class SameInEachStep(Stream):

@@ -11,12 +11,12 @@ from client_app.audit.share_checks import _ROUNDING, share_check
 from client_app.training import local_round
 from client_app.training.engines import ENGINES
 from client_app.training.noise import noise_share
-from client_app.training.stream import Stream
 from federation.errors import PrivacyError
 from federation.models import build_network
 from federation.promise import noise_multiplier
 from federation.secure_sum.ring import encode
 from federation.sums import share_deviation
+from tests.client_app.audit.weakened import SameEverywhere, SameInEachRound
 
 HONEST = 20
 
@@ -98,20 +98,6 @@ def all_but_two(count, deviation, stream):
     noise = noise_share(count, deviation, stream)
     noise[-2:] = 0
     return noise
-
-
-class SameEverywhere(Stream):
-    """Forgets the site's secret."""
-
-    def __init__(self, secret, *address):
-        super().__init__(bytes(32), *address)
-
-
-class SameInEachRound(Stream):
-    """Forgets which round it is."""
-
-    def __init__(self, secret, study, round_number, *address):
-        super().__init__(secret, study, *address)
 
 
 def with_its_own_grid(vector, weight, grid, noise):
