@@ -120,6 +120,7 @@ def test_an_exported_program_takes_batches_of_any_size(any_model, tmp_path):
     assert json.loads(carried[programs.FACTS])["study_id"] == any_model.study.id
 
 
+@pytest.mark.deployment  # for its time
 def test_a_monai_bundle_works_where_this_project_is_not(tmp_path):
     models = {name: stored(tmp_path / "runs" / name, STUDIES[name]) for name in STUDIES}
     for name, model in models.items():

@@ -57,7 +57,7 @@ def record(folder):
 
 
 @pytest.mark.parametrize(
-    "moment", [8, 56, *(pytest.param(moment, marks=pytest.mark.deployment) for moment in (3, 20, 72))]
+    "moment", [56, *(pytest.param(moment, marks=pytest.mark.deployment) for moment in (3, 8, 20, 72, 150))]
 )
 def test_a_run_killed_while_it_writes_goes_on_to_the_same_model_and_record(noise, whole, tmp_path, moment):
     folder = tmp_path / "run"
@@ -82,6 +82,7 @@ def test_a_run_killed_again_and_again_comes_to_the_same_end(start, whole, tmp_pa
     assert record(folder) == record(whole.folder)
 
 
+@pytest.mark.deployment  # for its time
 def test_a_strategy_that_forgot_would_be_noticed(noise, whole, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     assert killed(noise, folder, 200) == 9
@@ -108,6 +109,7 @@ def test_a_run_stopped_by_hand_goes_on_and_forgets_that_it_was(start, whole):
     assert record(folder) == record(whole.folder)
 
 
+@pytest.mark.deployment  # for its time
 def test_latest_leads_to_a_run_from_its_start(start):
     process, folder = start(*SETTINGS)
     for line in process.stdout:
@@ -135,6 +137,7 @@ def test_a_run_that_still_runs_is_left_alone(simulate, capsys):
     assert "is being run by another process" in capsys.readouterr().err
 
 
+@pytest.mark.deployment  # for its time
 def test_a_changed_model_is_noticed(noise, tmp_path, capsys):
     folder = tmp_path / "run"
     assert killed(noise, folder, 200) == 9

@@ -204,6 +204,7 @@ def test_the_comparison_differs_from_the_run_in_nothing_but_who_and_the_promise(
         assert private[same] == public[same] == compared.read("study.json")[same]
 
 
+@pytest.mark.deployment  # for its time
 @pytest.mark.parametrize("setting", ["privacy=distributed", "aggregation=secure"])
 def test_beside_sums_stand_hospitals_that_need_none_with_the_same_promise(setting, simulate):
     """In as many rounds of as many steps, too, where each step of the run is a sum of its own."""
