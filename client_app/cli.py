@@ -9,6 +9,7 @@ from client_app.commands.doctor import doctor
 from client_app.commands.ledger import ledger
 from client_app.commands.roster import roster
 from client_app.commands.study import study
+from client_app.commands.supernode import launcher, supernode
 from federation.command_line import run
 
 
@@ -17,7 +18,7 @@ def commands() -> None:
     """A hospital's own view of studies and of what they do with its patients."""
 
 
-for group in (audit, consent, custodian, doctor, ledger, roster, study):
+for group in (audit, consent, custodian, doctor, launcher, ledger, roster, study, supernode):
     commands.add_command(group)
 
 

@@ -110,15 +110,19 @@ class Begun(Frozen):
     started: datetime
 
 
-def compose_run(overrides: Sequence[str] = ()) -> RunConfig:
+def compose_run(overrides: Sequence[str] = (), conf: Path = CONF) -> RunConfig:
     """The run that ``overrides`` describe, e.g. ``["study=nodule_ct", "privacy.epsilon=3"]``.
+
+    Args:
+        overrides: of Hydra.
+        conf: what they choose from.
 
     Raises:
         ConfigError: a key or a choice does not exist (with the nearest one that does), or a value is wrong.
     """
     overrides = _with_those_begun_with(overrides)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        values = _composed(overrides)
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        values = _composed(overrides, conf)
     parts = set(Study.model_fields) - {"participants"}
     federation = validated(FederationSpec, values.pop("federation"), "federation")
     study = _one_step_a_round({key: values.pop(key) for key in parts & set(values)})
@@ -177,21 +181,22 @@ def run_folder(run: RunConfig, otherwise: str) -> Path:
     return Path(run.options.run_dir or Path("runs") / otherwise).absolute()
 
 
-def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+def _composed(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
     """The composed configuration as plain values."""
+    groups = {folder.name: folder for folder in conf.iterdir() if folder.is_dir()}
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-        choices = [o.input_line for o in parsed if o.key_or_group in _groups() and o.input_line is not None]
+        choices = [o.input_line for o in parsed if o.key_or_group in groups and o.input_line is not None]
         for override in parsed:
-            if override.key_or_group in _groups():
-                _check_choice(override.key_or_group, str(override.value()))
+            if override.key_or_group in groups:
+                _check_choice(groups[override.key_or_group], str(override.value()))
         known = compose("config", overrides=choices)
         for override in parsed:
             key = override.key_or_group
             # What a site may have does not stand in conf/federation; it is checked when the site is made.
             adds = override.is_add() or (override.is_force_add() and key.startswith("federation.sites."))
-            if key not in _groups() and not adds:
-                _check_key(key, known)
+            if key not in groups and not adds:
+                _check_key(key, known, groups)
         config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -210,17 +215,15 @@ def _one_step_a_round(study: dict[str, Any]) -> dict[str, Any]:
     return {**study, "rounds": rounds * steps, "training": {**study["training"], "steps": 1}}
 
 
-def _groups() -> set[str]:
-    return {folder.name for folder in CONF.iterdir() if folder.is_dir()}
-
-
-def _check_choice(group: str, choice: str) -> None:
-    choices = [file.stem for file in (CONF / group).glob("*.yaml")]
+def _check_choice(group: Path, choice: str) -> None:
+    choices = [file.stem for file in group.glob("*.yaml")]
     if choice not in choices:
-        raise ConfigError(f"{group}={choice!r} does not exist in conf/{group}; {nearest(choice, choices)}")
+        raise ConfigError(
+            f"{group.name}={choice!r} does not exist in conf/{group.name}; {nearest(choice, choices)}"
+        )
 
 
-def _check_key(key: str, config: DictConfig) -> None:
+def _check_key(key: str, config: DictConfig, groups: Iterable[str]) -> None:
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
     keys = list(_dotted(values))
     same_name = [known for known in keys if known.rsplit(".", 1)[-1] == key]
@@ -231,7 +234,7 @@ def _check_key(key: str, config: DictConfig) -> None:
     if key not in keys and same_name:
         raise ConfigError(f"{key} is not a setting; did you mean {' or '.join(map(repr, same_name))}?")
     if key not in keys:
-        raise ConfigError(f"{key} is not a setting; {nearest(key, {*keys, *_groups()})}")
+        raise ConfigError(f"{key} is not a setting; {nearest(key, {*keys, *groups})}")
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:

@@ -1,0 +1,68 @@
+"""``wardround-site supernode`` and ``launcher``: Flower's node, and what answers its messages."""
+
+from pathlib import Path
+
+import click
+
+# The longest that one message may take: a little more than the relay waits for the custodian.
+_SECONDS = 4100.0
+_FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
+
+connection_option = click.option(
+    "--connection",
+    type=_FOLDER,
+    required=True,
+    help="The folder that wardround-site init made.",
+)
+runtime_option = click.option(
+    "--runtime",
+    default="127.0.0.1:9094",
+    show_default=True,
+    help="Where the SuperNode hands out messages to the launcher.",
+)
+
+
+@click.command()
+@connection_option
+@click.option("--gateway", required=True, help="HOST:PORT of this hospital's gateway.")
+@click.option(
+    "--custodian", type=click.Path(path_type=Path), required=True, help="The custodian's relay socket."
+)
+@runtime_option
+def supernode(connection: Path, gateway: str, custodian: Path, runtime: str) -> None:
+    """Ask the coordinator for messages, through this hospital's gateway, and hand them to the launcher.
+
+    It becomes Flower's SuperNode, as this hospital's own.
+    """
+    from federation.flower_programs import become  # noqa: PLC0415
+
+    host, _, port = runtime.rpartition(":")
+    become(
+        "flower-supernode",
+        superlink=gateway,
+        root_certificates=connection / "inside.crt",
+        auth_supernode_private_key=connection / "node.key",
+        isolation="process",
+        superexec_auth_secret_file=connection / "launcher.secret",
+        host=host,
+        port=port,
+        node_config=f'custodian="{custodian}"',
+    )
+
+
+@click.command()
+@connection_option
+@runtime_option
+def launcher(connection: Path, runtime: str) -> None:
+    """Answer the SuperNode's messages by this release, whatever code a researcher has sent.
+
+    Each is answered in a process of its own, which is killed where it takes longer than the custodian may.
+    """
+    from client_app.app import app  # noqa: PLC0415
+    from federation.flower_runtime import Tasks, answer_message  # noqa: PLC0415
+    from federation.launcher import run_launcher  # noqa: PLC0415
+    from federation.logs import log_lines  # noqa: PLC0415
+
+    log_lines()
+    tasks = Tasks(runtime, connection / "launcher.secret", server=False)
+    run_launcher(tasks, lambda address, task: answer_message(address, task, app), _SECONDS)

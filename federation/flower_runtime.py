@@ -1,0 +1,165 @@
+"""Flower's processes of an app, as far as ours take their place; nobody else here knows their insides.
+
+A SuperNode (and a SuperLink) gives each task to whoever asks for it with the shared secret. Flower's own
+launcher then runs the code of the bundle that a researcher sent; ours runs the installed app. All the rest
+of a task (its heartbeat, a message in pieces, what is reported of an error) stays Flower's:
+``run_clientapp`` and ``run_serverapp`` are called as they are, in a process that runs one task and ends,
+and the names by which they look up an app lead to the installed one.
+``tests/federation/test_flower_runtime.py`` holds what is assumed of the installed version.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from typing import Any, Protocol
+
+import httpx
+from flwr.app import Context
+from flwr.clientapp import ClientApp
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.serverapp import Grid
+from flwr.supercore.constant import TaskType
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
+from flwr.supercore.logger import mirror_output_to_queue
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.superlink.runtime.run_serverapp import run_serverapp
+from flwr.supernode.runtime.run_clientapp import run_clientapp
+
+from federation.errors import ConfigError, RunError, WardroundError
+
+_ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One message to answer, or one run to carry out.
+
+    Attributes:
+        token: by which its process speaks for it.
+        id: of Flower.
+        run: Flower's number of the run.
+        bundle: SHA-256 of what the researcher sent, as hex digits.
+    """
+
+    token: str
+    id: int
+    run: int
+    bundle: str
+
+
+class Tasks:
+    """The tasks of a SuperNode or a SuperLink.
+
+    Args:
+        address: ``host:port`` of its runtime API, which is plain HTTP, and so reached without a network.
+        secret: the file of the secret that it was started with.
+        server: whose tasks these are: a SuperLink's (runs), or a SuperNode's (messages).
+
+    Raises:
+        ConfigError: the secret cannot be read.
+    """
+
+    def __init__(self, address: str, secret: Path, *, server: bool) -> None:
+        self.address = address
+        # Messages of every kind are answered: one that nobody takes would hold up all that come after it.
+        self._kinds = [TaskType.SERVER_APP] if server else [TaskType.CLIENT_APP, TaskType.AGENT_APP]
+        try:
+            master_secret = secret.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"{secret} cannot be read ({error.strerror}); see to it and start again"
+            ) from error
+        self._client = RuntimeHttpClient.from_server_address(
+            address,
+            insecure=True,
+            root_certificates=None,
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperExec"),
+                SuperExecAuthHttpInterceptor(master_secret=master_secret, protected_methods={_ACQUIRE}),
+            ],
+        )
+
+    def next(self) -> Task | None:
+        """A task that is now the caller's to run; None where there is none.
+
+        Raises:
+            RunError: nobody answers, or not as expected.
+        """
+        try:
+            answer = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=self._kinds))
+        except httpx.HTTPError as error:
+            raise RunError(f"{self.address} gives no tasks ({error})") from error
+        if not (answer.HasField("task") and answer.token):
+            return None
+        task = answer.task
+        return Task(token=answer.token, id=task.task_id, run=task.run_id, bundle=task.fab_hash)
+
+
+class RunStudy(Protocol):
+    """What a coordinator does for a run."""
+
+    def __call__(self, grid: Grid, context: Context, bundle: Path) -> None:
+        """Carry out the run that ``context`` describes.
+
+        Args:
+            grid: Flower's link to the nodes.
+            context: with the run's config.
+            bundle: the folder of what the researcher sent.
+        """
+        ...
+
+
+def answer_message(address: str, task: Task, app: ClientApp) -> None:
+    """Answer the message of ``task`` by ``app``, whatever the bundle has; ends the process."""
+
+    def installed(**_: Any) -> Callable[..., ClientApp]:
+        return lambda *_: app
+
+    _put(run_clientapp, install_from_fab=_nothing, get_load_client_app_fn=installed)
+    run_clientapp(
+        runtime_api_address=address,
+        token=task.token,
+        insecure=True,
+        parent_pid=os.getppid(),
+        runtime_dependency_install=False,
+    )
+
+
+def carry_out_run(address: str, task: Task, study: RunStudy) -> None:
+    """Carry out the run of ``task`` by ``study``; the bundle is unpacked, not executed. Ends the process."""
+
+    def installed(*, grid: Grid, server_app_dir: str, context: Context, **_: Any) -> Context:
+        try:
+            study(grid, context, Path(server_app_dir))
+        except WardroundError as error:
+            raise error.with_traceback(None) from None  # flwr log shows the researcher all of it
+        return context
+
+    _put(run_serverapp, run_=installed)
+    shown: Queue[str | None] = Queue()
+    mirror_output_to_queue(shown)  # flwr log
+    run_serverapp(
+        runtime_api_address=address,
+        log_queue=shown,
+        token=task.token,
+        insecure=True,
+        parent_pid=os.getppid(),
+        runtime_dependency_install=False,
+    )
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Leave the bundle where it is."""
+
+
+def _put(function: Callable[..., Any], **names: Callable[..., Any]) -> None:
+    """Give names that ``function`` looks up in its module another meaning, for the rest of this process."""
+    scope = function.__globals__
+    for name, meaning in names.items():
+        if name not in scope:
+            raise RunError(
+                f"{scope['__name__']} of this flwr has no {name}; install the version that is pinned"
+            )
+        scope[name] = meaning

@@ -1,0 +1,99 @@
+"""Runs tasks that Flower hands out, each in a process of its own that has everything loaded.
+
+Flower starts a new Python for every message. Here the child is forked from a process that has imported the
+app once, so it begins at once, and ends with the message: nothing of one stays for the next.
+"""
+
+import gc
+import logging
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import NoReturn
+
+from federation.errors import RunError
+from federation.flower_runtime import Task, Tasks
+
+log = logging.getLogger("wardround.launcher")
+
+# Between two questions for a task: where there are none, and where nobody answers.
+_PAUSE, _LONG_PAUSE = 0.1, 2.0
+_SECONDS_TO_STOP = 5.0
+
+
+def run_launcher(tasks: Tasks, run: Callable[[str, Task], None], seconds: float | None) -> NoReturn:
+    """Run one task after another until SIGTERM; several at once where several are there.
+
+    Args:
+        tasks: where they come from.
+        run: one task, given the runtime's address, in its own process.
+        seconds: the longest that a task may take; then its process is killed, and Flower reports an error to
+            whoever asked. None is for ever.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: _stop())
+    children = _Children(seconds)
+    heard = True
+    gc.freeze()  # what is loaded is shared with the children, and stays so
+    log.info("asking %s for tasks", tasks.address)
+    try:
+        while True:
+            children.look_after()
+            try:
+                task = tasks.next()
+            except RunError as error:
+                if heard:
+                    log.warning("%s; trying on", error)
+                heard = False
+                time.sleep(_LONG_PAUSE)
+                continue
+            if not heard:
+                log.info("%s answers again", tasks.address)
+            heard = True
+            if task is None:
+                time.sleep(_PAUSE)
+            else:
+                log.info("task %d of run %d, bundle %s", task.id, task.run, task.bundle)
+                children.start(run, tasks.address, task)
+    finally:
+        children.stop()
+
+
+class _Children:
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._began: dict[BaseProcess, tuple[Task, float]] = {}
+
+    def start(self, run: Callable[[str, Task], None], address: str, task: Task) -> None:
+        child = multiprocessing.get_context("fork").Process(target=_child, args=(run, address, task))
+        child.start()
+        self._began[child] = (task, time.monotonic())
+
+    def look_after(self) -> None:
+        for child, (task, began) in list(self._began.items()):
+            if child.exitcode is not None:
+                if child.exitcode:
+                    log.warning("task %d ended with %d", task.id, child.exitcode)
+                del self._began[child]
+            elif self._seconds is not None and time.monotonic() - began > self._seconds:
+                log.error("task %d took more than %g s and is killed", task.id, self._seconds)
+                child.kill()
+                child.join()
+
+    def stop(self) -> None:
+        for child in self._began:
+            child.terminate()
+        for child in self._began:
+            child.join(_SECONDS_TO_STOP)
+            if child.exitcode is None:
+                child.kill()
+
+
+def _child(run: Callable[[str, Task], None], address: str, task: Task) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    run(address, task)
+
+
+def _stop() -> NoReturn:
+    raise SystemExit(0)

@@ -1,0 +1,56 @@
+"""``wardround-coordinator superlink`` and ``launcher``: Flower's link, and what carries out its runs."""
+
+from pathlib import Path
+
+import click
+
+folder_option = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    required=True,
+    help="The folder that wardround-coordinator provision made.",
+)
+_runtime_option = click.option(
+    "--runtime", default="127.0.0.1:8000", show_default=True, help="HOST:PORT of the SuperLink."
+)
+
+
+@click.command()
+@folder_option
+@click.option("--database", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Its state.")
+@click.option("--listen", default="127.0.0.1:8000", show_default=True, help="Where the gateway finds it.")
+def superlink(folder: Path, database: Path, listen: str) -> None:
+    """Carry messages between runs and hospitals.
+
+    It becomes Flower's SuperLink, whose own port is open to whoever reaches it: the gateway, and nobody else.
+    """
+    from federation.flower_programs import become  # noqa: PLC0415
+
+    host, _, port = listen.rpartition(":")
+    become(
+        "flower-superlink",
+        "--insecure",
+        "--enable-supernode-auth",
+        "--disable-runtime-dependency-installation",
+        isolation="process",
+        superexec_auth_secret_file=folder / "superlink" / "launcher.secret",
+        database=database,
+        host=host,
+        port=port,
+    )
+
+
+@click.command()
+@folder_option
+@_runtime_option
+def launcher(folder: Path, runtime: str) -> None:
+    """Carry out the runs that researchers ask for, by this release: their configuration, not their code."""
+    from federation.flower_runtime import Tasks, carry_out_run  # noqa: PLC0415
+    from federation.launcher import run_launcher  # noqa: PLC0415
+    from federation.logs import log_lines  # noqa: PLC0415
+    from server_app.deployed import Coordinator  # noqa: PLC0415
+
+    log_lines()
+    tasks = Tasks(runtime, folder / "superlink" / "launcher.secret", server=True)
+    carry_out = Coordinator(folder).carry_out
+    run_launcher(tasks, lambda address, task: carry_out_run(address, task, carry_out), None)
