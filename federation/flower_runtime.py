@@ -8,7 +8,6 @@ and the names by which they look up an app lead to the installed one.
 ``tests/federation/test_flower_runtime.py`` holds what is assumed of the installed version.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +121,6 @@ def answer_message(address: str, task: Task, app: ClientApp) -> None:
         runtime_api_address=address,
         token=task.token,
         insecure=True,
-        parent_pid=os.getppid(),
         runtime_dependency_install=False,
     )
 
@@ -145,7 +143,6 @@ def carry_out_run(address: str, task: Task, study: RunStudy) -> None:
         log_queue=shown,
         token=task.token,
         insecure=True,
-        parent_pid=os.getppid(),
         runtime_dependency_install=False,
     )
 

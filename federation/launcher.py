@@ -4,9 +4,11 @@ Flower starts a new Python for every message. Here the child is forked from a pr
 app once, so it begins at once, and ends with the message: nothing of one stays for the next.
 """
 
+import ctypes
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -21,19 +23,24 @@ log = logging.getLogger("wardround.launcher")
 # Between two questions for a task: where there are none, and where nobody answers.
 _PAUSE, _LONG_PAUSE = 0.1, 2.0
 _SECONDS_TO_STOP = 5.0
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
-def run_launcher(tasks: Tasks, run: Callable[[str, Task], None], seconds: float | None) -> NoReturn:
+def run_launcher(
+    tasks: Tasks, run: Callable[[str, Task], None], *, seconds: float | None, ending: signal.Signals
+) -> NoReturn:
     """Run one task after another until SIGTERM; several at once where several are there.
 
     Args:
         tasks: where they come from.
         run: one task, given the runtime's address, in its own process.
-        seconds: the longest that a task may take; then its process is killed, and Flower reports an error to
-            whoever asked. None is for ever.
+        seconds: the longest that a task may take; then its process is killed. None is for ever.
+        ending: what a task's process gets when the launcher ends, however it ends. SIGKILL for messages: of a
+            task that dies Flower tells whoever asked, and of one that stops by itself it tells nobody, and
+            waits for ever.
     """
     signal.signal(signal.SIGTERM, lambda *_: _stop())
-    children = _Children(seconds)
+    children = _Children(seconds, ending)
     heard = True
     gc.freeze()  # what is loaded is shared with the children, and stays so
     log.info("asking %s for tasks", tasks.address)
@@ -61,12 +68,14 @@ def run_launcher(tasks: Tasks, run: Callable[[str, Task], None], seconds: float 
 
 
 class _Children:
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, ending: signal.Signals) -> None:
         self._seconds = seconds
+        self._ending = ending
         self._began: dict[BaseProcess, tuple[Task, float]] = {}
 
     def start(self, run: Callable[[str, Task], None], address: str, task: Task) -> None:
-        child = multiprocessing.get_context("fork").Process(target=_child, args=(run, address, task))
+        whole = (run, address, task, self._ending, os.getpid())
+        child = multiprocessing.get_context("fork").Process(target=_child, args=whole)
         child.start()
         self._began[child] = (task, time.monotonic())
 
@@ -83,16 +92,21 @@ class _Children:
 
     def stop(self) -> None:
         for child in self._began:
-            child.terminate()
+            if child.pid is not None and child.exitcode is None:
+                os.kill(child.pid, self._ending)
         for child in self._began:
             child.join(_SECONDS_TO_STOP)
             if child.exitcode is None:
                 child.kill()
 
 
-def _child(run: Callable[[str, Task], None], address: str, task: Task) -> None:
+def _child(
+    run: Callable[[str, Task], None], address: str, task: Task, ending: signal.Signals, launcher: int
+) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    run(address, task)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(ending))
+    if os.getppid() == launcher:  # which may have ended before we said so
+        run(address, task)
 
 
 def _stop() -> NoReturn:

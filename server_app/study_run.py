@@ -85,7 +85,7 @@ class StudyRun:
         except WardroundError as error:
             self._finish("failed", str(error))
             raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # Flower stops a run by the latter
             self._finish("interrupted", "stopped by hand")
             raise
         return self._finish("completed")

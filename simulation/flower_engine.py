@@ -22,6 +22,7 @@ import torch
 from federation.cache import cache_folder
 from federation.config import CONF, RunConfig, compose_run, run_folder
 from federation.errors import RunError
+from federation.flower_programs import ENVIRONMENT
 from federation.overrides import quoted, setting_of
 from federation.run_config import flower_run_config
 from server_app.checkpoint import go_back
@@ -145,10 +146,8 @@ def _environment(home: Path) -> dict[str, str]:
     """Flower's and Ray's environment: nothing is downloaded, nothing phoned home, one thread a site."""
     return {
         **os.environ,
+        **ENVIRONMENT,
         "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_TMPDIR": str(home),
         "OMP_NUM_THREADS": "1",

@@ -1,5 +1,6 @@
 """``wardround-site supernode`` and ``launcher``: Flower's node, and what answers its messages."""
 
+import signal
 from pathlib import Path
 
 import click
@@ -65,4 +66,9 @@ def launcher(connection: Path, runtime: str) -> None:
 
     log_lines()
     tasks = Tasks(runtime, connection / "launcher.secret", server=False)
-    run_launcher(tasks, lambda address, task: answer_message(address, task, app), _SECONDS)
+    run_launcher(
+        tasks,
+        lambda address, task: answer_message(address, task, app),
+        seconds=_SECONDS,
+        ending=signal.SIGKILL,
+    )

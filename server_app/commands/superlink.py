@@ -1,5 +1,6 @@
 """``wardround-coordinator superlink`` and ``launcher``: Flower's link, and what carries out its runs."""
 
+import signal
 from pathlib import Path
 
 import click
@@ -53,4 +54,9 @@ def launcher(folder: Path, runtime: str) -> None:
     log_lines()
     tasks = Tasks(runtime, folder / "superlink" / "launcher.secret", server=True)
     carry_out = Coordinator(folder).carry_out
-    run_launcher(tasks, lambda address, task: carry_out_run(address, task, carry_out), None)
+    run_launcher(
+        tasks,
+        lambda address, task: carry_out_run(address, task, carry_out),
+        seconds=None,
+        ending=signal.SIGTERM,
+    )

@@ -1,0 +1,40 @@
+"""A launcher as a hospital has it, with an installed app that echoes.
+
+``echo_site.py SECRET HOST:PORT SECONDS``
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from federation.flower_runtime import Tasks, answer_message
+from federation.launcher import run_launcher
+from federation.logs import log_lines
+
+app = ClientApp()
+
+
+@app.query()
+def echo(message, context):
+    asked = str(message.content["question"]["text"])
+    if asked == "hang":
+        time.sleep(3600)
+    told = ConfigRecord({"text": f"installed: {asked}", "process": os.getpid()})
+    return Message(RecordDict({"answer": told}), reply_to=message)
+
+
+if __name__ == "__main__":
+    secret, address, seconds = sys.argv[1:]
+    log_lines()
+    tasks = Tasks(address, Path(secret), server=False)
+    run_launcher(
+        tasks,
+        lambda where, task: answer_message(where, task, app),
+        seconds=float(seconds),
+        ending=signal.SIGKILL,
+    )

@@ -1,0 +1,146 @@
+"""Real programs that tests start, kill and start again; none outlives its test."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from federation.flower_programs import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Programs:
+    """Programs by name, each with a log of its own and in a process group of its own.
+
+    Args:
+        folder: where logs go and programs run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._processes = {}
+        self._commands = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self._processes):
+            self.kill(name, signal.SIGTERM, wait=False)
+        for name in list(self._processes):
+            try:
+                self._processes[name].wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill(name)
+        for process in self._processes.values():
+            self._signal(process, signal.SIGKILL)  # what it left behind in its group
+
+    def start(self, name, *command, **environment):
+        """Start ``command`` as ``name``; its output goes to ``NAME.log``."""
+        assert name not in self._processes or self._processes[name].poll() is not None
+        self._commands[name] = (command, environment)
+        with self.log_file(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=self.folder,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def start_again(self, name):
+        command, environment = self._commands[name]
+        self.start(name, *command, **environment)
+
+    def run(self, *command, **environment):
+        """Run ``command`` to its end; its output is returned, of either kind."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    @property
+    def environment(self):
+        return {
+            **os.environ,
+            **ENVIRONMENT,
+            "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",
+            "FLWR_HOME": str(self.folder / "flwr"),
+            "PATH": os.pathsep.join([str(BIN), "/usr/sbin", os.environ["PATH"]]),
+        }
+
+    def kill(self, name, number=signal.SIGKILL, *, wait=True):
+        """Send the program itself (not its children) a signal."""
+        process = self._processes[name]
+        if process.poll() is None:
+            process.send_signal(number)
+        if wait:
+            process.wait()
+
+    def running(self, name):
+        return self._processes[name].poll() is None
+
+    def pid(self, name):
+        return self._processes[name].pid
+
+    def log_file(self, name):
+        return self.folder / f"{name}.log"
+
+    def log(self, name):
+        return self.log_file(name).read_text(errors="replace")
+
+    def until(self, condition, what, seconds=120):
+        """Wait until ``condition()`` is true; what it gave is returned."""
+        end = time.monotonic() + seconds
+        while True:
+            if value := condition():
+                return value
+            if time.monotonic() > end:
+                logs = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self._processes)
+                raise AssertionError(f"{what} did not happen within {seconds} s\n{logs}")
+            time.sleep(0.1)
+
+    def until_said(self, name, text, seconds=120):
+        """Wait until ``name`` has logged ``text``."""
+        self.until(lambda: text in self.log(name), f"{name} saying {text!r}", seconds)
+
+    def until_listening(self, port, seconds=120):
+        def listening():
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        self.until(listening, f"port {port}", seconds)
+
+    @staticmethod
+    def _signal(process, number):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+
+def free_ports(count):
+    """Ports that nobody listens on just now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
