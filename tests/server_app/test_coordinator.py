@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from federation.overrides import quoted
-from server_app.coordinator import FORMATS, main
+from server_app.commands.model import FORMATS
+from server_app.coordinator import main
 from server_app.export import Format
 from server_app.library import find_model
 from simulation.simulate import main as simulate
