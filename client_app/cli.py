@@ -6,6 +6,8 @@ from client_app.commands.audit import audit
 from client_app.commands.consent import consent
 from client_app.commands.custodian import custodian
 from client_app.commands.doctor import doctor
+from client_app.commands.init import init
+from client_app.commands.install import install
 from client_app.commands.ledger import ledger
 from client_app.commands.roster import roster
 from client_app.commands.study import study
@@ -18,7 +20,11 @@ def commands() -> None:
     """A hospital's own view of studies and of what they do with its patients."""
 
 
-for group in (audit, consent, custodian, doctor, launcher, ledger, roster, study, supernode):
+for group in (
+    *(audit, consent, ledger, roster, study),
+    *(init, install, doctor),
+    *(custodian, supernode, launcher),
+):
     commands.add_command(group)
 
 

@@ -3,21 +3,23 @@
 import click
 
 from federation.command_line import run
+from server_app.commands.admission import admit, members, provision, revoke, sync
 from server_app.commands.audit import audit
 from server_app.commands.model import model
 from server_app.commands.predict import predict
+from server_app.commands.researcher import researcher
 from server_app.commands.roster import roster
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """Models that studies have made, what they say of images, hospitals' audit logs, and the roster.
+    """Members of a federation, models that studies have made, hospitals' audit logs, and the roster.
 
     VERSION is a model's version or its beginning, or "latest" for what the last run released.
     """
 
 
-for command in (audit, model, predict, roster):
+for command in (admit, audit, members, model, predict, provision, researcher, revoke, roster, sync):
     commands.add_command(command)
 
 

@@ -1,0 +1,1 @@
+"""How a hospital comes to know its coordinator, and the coordinator it."""

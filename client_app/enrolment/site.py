@@ -1,0 +1,149 @@
+"""The keys of a hospital's connection, made where they are used.
+
+FOLDER/node.key          the SuperNode's, EC P-384, as OpenSSH writes it: Flower reads nothing else
+FOLDER/inside.{key,crt}  TLS between SuperNode and site gateway
+FOLDER/launcher.secret   32 bytes, raw, between launcher and SuperNode
+
+and what ``federation/enrolment.py`` has there of every member.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_ssh_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from client_app.custodian.keys import KEY_FILES, SiteKeys, key_file
+from federation.admission import Request, read_request, ssh_public
+from federation.certificates import (
+    AUTHORITY_DAYS,
+    HASH,
+    UNREADABLE,
+    certificate_builder,
+    certificate_pem,
+    key_pem,
+    key_usage,
+    named,
+    new_key,
+    utc_now,
+)
+from federation.enrolment import SECRET_MODE, Enrolment
+from federation.errors import ConfigError, DataError
+from federation.files import make_folder, write_whole
+from federation.key_files import kept_key
+from federation.secure_sum.roster import SiteKey
+
+
+@dataclass(frozen=True)
+class SiteEnrolment(Enrolment):
+    """A hospital's folder; see the module."""
+
+    @property
+    def node_key(self) -> Path:
+        """The SuperNode's key."""
+        return self.folder / "node.key"
+
+    @property
+    def launcher_secret(self) -> Path:
+        """What the launcher and the SuperNode share."""
+        return self.folder / "launcher.secret"
+
+    def init(self, name: str, service_folder: Path, *, force: bool = False) -> Request:
+        """Make all keys of a hospital's connection, and its request; one that was cut short goes on.
+
+        Args:
+            name: the hospital's, as studies name it.
+            service_folder: the custodian's; its keys are drawn if it has none.
+            force: make the SuperNode's and the client's anew; the custodian's stay in any case.
+
+        Raises:
+            ConfigError: they were made.
+            DataError: a key is not what it should be.
+            StorageError: the disk did not take one.
+        """
+        if not force:
+            self.require_none()
+        make_folder(self.folder, mode=0o700)
+        identity = identity_of(service_folder)
+        if force or not self.node_key.exists():
+            write_whole(self.node_key, _openssh(new_key()), SECRET_MODE)
+        kept_key(self.launcher_secret)
+        self._make_inside()
+        return self._ask(name, identity)
+
+    def renew(self, name: str, service_folder: Path) -> Request:
+        """Make a new client key, which waits, and its request; all other keys stay.
+
+        Raises:
+            ConfigError: nothing was made yet.
+            DataError: a key is not what it should be.
+            StorageError: the disk did not take it; what was in use still is.
+        """
+        if not self.request.exists():
+            raise ConfigError(f"--renew: {self.request} is missing; leave --renew out the first time")
+        before = read_request(self.request)
+        if before.name != name:
+            raise ConfigError(f"{self.folder} is of {before.name}, and the config of {name}; see to --to")
+        return self._ask(name, identity_of(service_folder))
+
+    def _ask(self, name: str, identity: str) -> Request:
+        node = _read_node_key(self.node_key).public_key()
+        return self.ask(name, ssh_public(node), SiteKey(site=name, key=identity))
+
+    def _make_inside(self) -> None:
+        """The certificate is written last, so where it lies it fits the key."""
+        certificate = self.folder / "inside.crt"
+        if not certificate.exists():
+            key = new_key()
+            write_whole(self.folder / "inside.key", key_pem(key), SECRET_MODE)
+            write_whole(certificate, _self_signed(key))
+
+
+def identity_of(service_folder: Path) -> str:
+    """The public key of the custodian of that folder, which may be running; keys are drawn if it has none.
+
+    Raises:
+        DataError: some of its keys are missing or damaged.
+        StorageError: they could not be written.
+    """
+    any_there = any(key_file(service_folder, name).exists() for name in KEY_FILES)
+    return (SiteKeys.found_in if any_there else SiteKeys.kept_in)(service_folder).public
+
+
+def _openssh(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+
+
+def _read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_ssh_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
+    except (TypeError, *UNREADABLE) as error:
+        raise DataError(f"{path} is no private key as OpenSSH writes it; restore it") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise DataError(f"{path} is no key of EC P-384; restore it")
+    return key
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """It is trusted in this hospital alone, by who has the file, so it lasts."""
+    names = [x509.DNSName("gateway"), x509.DNSName("localhost")]
+    local = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        certificate_builder(named("gateway"), named("gateway"), key.public_key(), AUTHORITY_DAYS, utc_now())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*names, local]), critical=False)
+        .sign(key, HASH)
+    )
+    return certificate_pem(certificate).encode()

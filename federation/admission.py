@@ -1,0 +1,284 @@
+"""What travels before a hospital or a researcher is a member: a request one way, a kit the other.
+
+Neither holds a secret, and both may travel any way, e-mail too, since people compare their words on the
+telephone. Both come from strangers, so everything in them is bounded.
+"""
+
+import hashlib
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_public_key,
+)
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+
+from federation.certificates import UNREADABLE, common_name, is_authority, is_p384, public_bytes
+from federation.command_line import printable
+from federation.errors import DataError
+from federation.files import write_whole
+from federation.schema import Frozen
+from federation.secure_sum.fingerprint import words_of
+from federation.secure_sum.roster import SiteKey
+from federation.study import Name
+
+Kind = Literal["site", "researcher"]
+MOST_BYTES = 32 * 1024
+
+Pem = Annotated[
+    str, StringConstraints(max_length=4096, pattern=r"^-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n -]+\n$")
+]
+NodeKey = Annotated[
+    str, StringConstraints(max_length=512, pattern=r"^ecdsa-sha2-nistp(256|384|521) [A-Za-z0-9+/=]+$")
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+
+
+def _address(value: str) -> str:
+    """A DNS name or an IP address, as a certificate can name it."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        labels = value.split(".")
+        if all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit():
+            return value
+    raise ValueError("is neither a DNS name in small letters nor an IP address")
+
+
+Address = Annotated[str, StringConstraints(min_length=1, max_length=253), AfterValidator(_address)]
+
+
+class Worded(Frozen):
+    """A record that people compare in words."""
+
+    # Keeps the words of one kind of record from ever being those of another.
+    domain: ClassVar[str]
+
+    @property
+    def canonical(self) -> bytes:
+        """All of it, the same bytes wherever they are made."""
+        fields = self.model_dump(mode="json")
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+    @property
+    def words(self) -> str:
+        """All of it as twelve words."""
+        return words_of(hashlib.sha256(f"wardround {self.domain} 1\n".encode() + self.canonical).hexdigest())
+
+
+class Request(Worded):
+    """What somebody who wants to be a member sends to the coordinator.
+
+    Attributes:
+        name: the hospital's, as studies name it, or the researcher's.
+        certificate_request: PKCS 10 in PEM, for that name, of EC P-384, signed with the client's key.
+        node_key: the public key of a hospital's SuperNode, as SSH writes it; a researcher has none.
+        identity: the hospital's custodian's; a researcher has none.
+    """
+
+    domain = "request"
+
+    name: Name
+    certificate_request: Pem
+    node_key: NodeKey | None = None
+    identity: SiteKey | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        require_own_request(self)
+        if (self.node_key is None) != (self.identity is None):
+            raise ValueError("a site sends node_key and identity, and a researcher neither")
+        if self.identity is not None and self.identity.site != self.name:
+            raise ValueError(f"the identity is of {self.identity.site}, and the request of {self.name}")
+        if self.node_key is not None and public_bytes(self.node) == public_bytes(self.key):
+            raise ValueError("the SuperNode and the client have one key; each needs its own")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """Who asks."""
+        return "researcher" if self.node_key is None else "site"
+
+    @property
+    def key(self) -> ec.EllipticCurvePublicKey:
+        """The client's public key."""
+        key = x509.load_pem_x509_csr(self.certificate_request.encode()).public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise TypeError("a request was validated with another key")
+        return key
+
+    @property
+    def node(self) -> ec.EllipticCurvePublicKey:
+        """The SuperNode's public key; a site's request has one."""
+        try:
+            key = load_ssh_public_key((self.node_key or "").encode())
+        except UNREADABLE as error:
+            raise ValueError("node_key cannot be read") from error
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise TypeError("a request was validated with another key")
+        return key
+
+
+def require_own_request(request: Request) -> None:
+    """The certificate request is of the name that asks, and signed by the key that it is for.
+
+    Raises:
+        ValueError: it is of another name or kind of key, or somebody else's.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request.certificate_request.encode())
+        signed, key = asked.is_signature_valid, asked.public_key()
+    except (TypeError, *UNREADABLE) as error:
+        raise ValueError("certificate_request cannot be read") from error
+    if not is_p384(key):
+        raise ValueError("certificate_request is not of a key of EC P-384")
+    if not signed:
+        raise ValueError("certificate_request is not signed by the key that it is for")
+    if common_name(asked.subject) != request.name:
+        raise ValueError(f"certificate_request is for another name than {request.name}")
+
+
+class Connection(Worded):
+    """Where a member finds its coordinator.
+
+    Attributes:
+        name: the member's.
+        kind: what it is.
+        federation: the federation's name.
+        address: the coordinator's, a DNS name or an IP address.
+        sites_port: where its gateway expects sites.
+        control_port: where its gateway expects researchers.
+    """
+
+    domain = "connection"
+
+    name: Name
+    kind: Kind
+    federation: Name
+    address: Address
+    sites_port: Port
+    control_port: Port
+
+    @property
+    def port(self) -> int:
+        """The one that this member uses."""
+        return self.sites_port if self.kind == "site" else self.control_port
+
+
+class Kit(Connection):
+    """What the coordinator sends back.
+
+    Attributes:
+        certificate: the member's, in PEM.
+        authority: the certificate, in PEM, that the coordinator's gateway shows one of.
+    """
+
+    domain = "kit"
+
+    certificate: Pem
+    authority: Pem
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        for field in ("certificate", "authority"):
+            try:
+                _certificate(getattr(self, field)).public_key()
+            except UNREADABLE as error:
+                raise ValueError(f"{field} cannot be read") from error
+        if not is_authority(_certificate(self.authority)):
+            raise ValueError("authority is no authority's certificate of EC P-384, signed by itself")
+        if not is_p384(self.issued.public_key()):
+            raise ValueError("certificate is not of a key of EC P-384")
+        if common_name(self.issued.subject) != self.name:
+            raise ValueError(f"certificate is for another name than {self.name}")
+        return self
+
+    @property
+    def issued(self) -> x509.Certificate:
+        """The member's certificate."""
+        return _certificate(self.certificate)
+
+    @property
+    def connection(self) -> Connection:
+        """Where the member finds its coordinator."""
+        return Connection(**{field: getattr(self, field) for field in Connection.model_fields})
+
+
+Schema = TypeVar("Schema", Request, Kit, Connection)
+
+
+def read_request(path: Path) -> Request:
+    """What a stranger has sent.
+
+    Raises:
+        DataError: it cannot be read, or is none.
+    """
+    return _read(path, Request, "request")
+
+
+def read_kit(path: Path) -> Kit:
+    """What the coordinator has sent.
+
+    Raises:
+        DataError: it cannot be read, or is none.
+    """
+    return _read(path, Kit, "kit")
+
+
+def read_connection(path: Path) -> Connection:
+    """Where this member finds its coordinator.
+
+    Raises:
+        DataError: it cannot be read, or is none.
+    """
+    return _read(path, Connection, "connection")
+
+
+def write_admission(path: Path, record: Request | Connection) -> None:
+    """Write a request, a kit or a connection, whole and durably; it replaces what is there.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    write_whole(path, f"{record.model_dump_json(indent=2)}\n".encode())
+
+
+def ssh_public(key: ec.EllipticCurvePublicKey) -> str:
+    """A SuperNode's public key as a request has it."""
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def node_pem(key: ec.EllipticCurvePublicKey) -> str:
+    """A SuperNode's public key as Flower keeps and sends it."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _certificate(content: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(content.encode())
+
+
+def _read(path: Path, kind: type[Schema], what: str) -> Schema:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); see to it and run again") from error
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{path} is no {what} (it has more than {MOST_BYTES} bytes); take another copy of it")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        said = problem["msg"].removeprefix("Value error, ")
+        wrong = printable(f"{place}: {said}" if place else said)[:300]
+        raise DataError(f"{path} is no {what} ({wrong}); ask whoever sent it for another one") from error
