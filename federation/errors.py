@@ -9,7 +9,7 @@ WardroundError
 ├── MessageError       a record from the other side is not what the contract says
 ├── LedgerError        a hospital's ledger is not whole, or is not its own
 ├── ReleaseError       something was about to leave a hospital that may not
-├── RefusedError       a hospital says no, and by which rule
+├── RefusedError       a hospital, or the coordinator, says no, and by which rule
 ├── RunError           a run cannot go on
 │   ├── MembershipError    a participant is unknown or did not come
 │   └── QuorumError        too few hospitals returned a valid update
@@ -66,7 +66,7 @@ class ReleaseError(WardroundError):
 
 
 class RefusedError(WardroundError):
-    """A hospital says no.
+    """A hospital, or the coordinator, says no.
 
     Attributes:
         rule: the short identifier of the rule that decided, e.g. ``"cohort-too-small"``.
