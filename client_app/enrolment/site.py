@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from client_app.custodian.keys import KEY_FILES, SiteKeys, key_file
+from client_app.custodian.keys import SiteKeys
 from federation.admission import Request, read_request, ssh_public
 from federation.certificates import (
     AUTHORITY_DAYS,
@@ -108,14 +108,18 @@ class SiteEnrolment(Enrolment):
 
 
 def identity_of(service_folder: Path) -> str:
-    """The public key of the custodian of that folder, which may be running; keys are drawn if it has none.
+    """The public key of the custodian of that folder, which may be running.
+
+    One that has never served has its keys drawn. Where there is a ledger, they have to be there.
 
     Raises:
-        DataError: some of its keys are missing or damaged.
-        StorageError: they could not be written.
+        DataError: a key is missing or damaged.
+        StorageError: one could not be written.
     """
-    any_there = any(key_file(service_folder, name).exists() for name in KEY_FILES)
-    return (SiteKeys.found_in if any_there else SiteKeys.kept_in)(service_folder).public
+    if (service_folder / "ledger.sqlite").exists():
+        return SiteKeys.found_in(service_folder).public
+    make_folder(service_folder, mode=0o700)
+    return SiteKeys.kept_in(service_folder).public
 
 
 def _openssh(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -124,7 +124,6 @@ def _require_same(book: Book, member: Member, request: Request) -> Issued | None
 
 
 def _require_unknown_keys(book: Book, request: Request) -> None:
-    _require_unknown_client_key(book, request)
     for member in book.members:
         if request.node_key is not None and member.node_key == _node(request):
             if member.revoked is not None:
@@ -138,6 +137,7 @@ def _require_unknown_keys(book: Book, request: Request) -> None:
                 f"{member.name} has this custodian's identity; one custodian is one hospital, so revoke "
                 f"{member.name} first if it has another name now",
             )
+    _require_unknown_client_key(book, request)
 
 
 def _require_unknown_client_key(book: Book, request: Request) -> None:
