@@ -6,14 +6,56 @@ known to notice. Both travel with their report, since of several workers only re
 prints.
 """
 
+import os
+import shutil
 import signal
 from collections import Counter, defaultdict
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
 
 ATTACK, MUTANT = "attack", "mutant"
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and every process that they start, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing that catches errors sees it."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+    """``with killed_at(3) as died:``: what is done in it ends before its third step on the disk.
+
+    ``died`` is a list that has something in it if it came to that.
+    """
+
+    @contextmanager
+    def killed(step):
+        left, died = [step], []
+
+        def counted(do):
+            def stepped(*args, **kwargs):
+                left[0] -= 1
+                if left[0] <= 0:
+                    died.append(step)
+                    raise KilledError
+                return do(*args, **kwargs)
+
+            return stepped
+
+        with monkeypatch.context() as patch:
+            for module, name in ((os, "fsync"), (os, "link"), (shutil, "rmtree")):
+                patch.setattr(module, name, counted(getattr(module, name)))
+            for name in ("mkdir", "replace", "rename", "symlink_to"):
+                patch.setattr(Path, name, counted(getattr(Path, name)))
+            with suppress(KilledError):
+                yield died
+
+    return killed
 
 
 def pytest_itemcollected(item):
