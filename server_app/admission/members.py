@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from federation.admission import Kit, Request, node_pem
 from federation.certificates import public_bytes
 from federation.errors import RefusedError
+from federation.schema import validated
 from server_app.admission.book import Book, Issued, Member, Revocation
 from server_app.admission.folder import Folder
 from server_app.admission.superlink_client import USED_KEY
@@ -84,12 +85,13 @@ def revoke(folder: Folder, name: str, why: str, now: datetime) -> None:
 
     Raises:
         RefusedError: nobody of that name was ever a member.
-        ConfigError: the folder or its settings are none.
+        ConfigError: the folder or its settings are none, or ``why`` is empty or longer than 200 letters.
         DataError: a file in it is not what it should be.
         StorageError: the disk did not take it.
     """
+    revocation = validated(Revocation, {"when": now, "why": why}, "revoke")
     with folder.changing():
-        folder.keep(folder.book.revoke(name, Revocation(when=now, why=why)), now)
+        folder.keep(folder.book.revoke(name, revocation), now)
 
 
 def _with(member: Member | None, request: Request, issued: Issued) -> Member:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from federation.admission import Request
@@ -45,7 +46,7 @@ def request_table(request: Request, admission: Admission) -> Table:
 
 def _state(member: Member, now: datetime) -> str:
     if member.revoked is not None:
-        return f"revoked {member.revoked.when:%Y-%m-%d}: {printable(member.revoked.why)}"
+        return f"revoked {member.revoked.when:%Y-%m-%d}: {escape(printable(member.revoked.why))}"
     return _validity(member.newest, now, f"ask {member.name} to renew")
 
 
