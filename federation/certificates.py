@@ -1,5 +1,7 @@
 """Keys and X.509 as everybody of a federation uses them: EC P-384 alone, in PEM."""
 
+import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from federation.errors import DataError
 
@@ -124,6 +126,42 @@ def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def alternative_names(addresses: Sequence[str]) -> x509.SubjectAlternativeName:
+    """What a certificate says that is shown at ``addresses``, DNS names or IP addresses."""
+    names: list[x509.GeneralName] = []
+    for address in addresses:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(address)))
+        except ValueError:
+            names.append(x509.DNSName(address))
+    return x509.SubjectAlternativeName(names)
+
+
+def names_of(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    """Where a certificate may be shown; None for one that does not say."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def self_signed(key: ec.EllipticCurvePrivateKey, addresses: Sequence[str], now: datetime) -> bytes:
+    """A server's certificate, in PEM, that no authority signs: who connects has the file.
+
+    It goes from one program to its neighbour and is trusted by nobody else, so it lasts.
+    """
+    subject = named(addresses[0])
+    certificate = (
+        certificate_builder(subject, subject, key.public_key(), AUTHORITY_DAYS, now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(alternative_names(addresses), critical=False)
+        .sign(key, HASH)
+    )
+    return certificate_pem(certificate).encode()
 
 
 def utc_now() -> datetime:

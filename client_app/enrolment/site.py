@@ -7,11 +7,9 @@ FOLDER/launcher.secret   32 bytes, raw, between launcher and SuperNode
 and what ``federation/enrolment.py`` has there of every member.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,20 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_ssh_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from client_app.custodian.keys import SiteKeys
 from federation.admission import Request, read_request, ssh_public
 from federation.certificates import (
-    AUTHORITY_DAYS,
-    HASH,
     UNREADABLE,
-    certificate_builder,
-    certificate_pem,
     key_pem,
-    key_usage,
-    named,
     new_key,
+    self_signed,
     utc_now,
 )
 from federation.enrolment import SECRET_MODE, Enrolment
@@ -104,7 +96,7 @@ class SiteEnrolment(Enrolment):
         if not certificate.exists():
             key = new_key()
             write_whole(self.folder / "inside.key", key_pem(key), SECRET_MODE)
-            write_whole(certificate, _self_signed(key))
+            write_whole(certificate, self_signed(key, ("gateway", "localhost", "127.0.0.1"), utc_now()))
 
 
 def identity_of(service_folder: Path) -> str:
@@ -136,18 +128,3 @@ def _read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise DataError(f"{path} is no key of EC P-384; restore it")
     return key
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """It is trusted in this hospital alone, by who has the file, so it lasts."""
-    names = [x509.DNSName("gateway"), x509.DNSName("localhost")]
-    local = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        certificate_builder(named("gateway"), named("gateway"), key.public_key(), AUTHORITY_DAYS, utc_now())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([*names, local]), critical=False)
-        .sign(key, HASH)
-    )
-    return certificate_pem(certificate).encode()

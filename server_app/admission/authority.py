@@ -1,6 +1,5 @@
 """A certificate authority: what it signs, and what it takes back (RFC 5280)."""
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from federation.certificates import (
     EARLIER,
     HASH,
     UNREADABLE,
+    alternative_names,
     certificate_builder,
     certificate_pem,
     key_of_pem,
@@ -100,7 +100,7 @@ class Authority:
     ) -> x509.Certificate:
         """A certificate with which ``address`` may be connected to."""
         builder = certificate_builder(named("gateway"), self._subject, key, days, now)
-        return self._sign(builder.add_extension(alternative_name(address), critical=False), _SERVER)
+        return self._sign(builder.add_extension(alternative_names([address]), critical=False), _SERVER)
 
     def revocation_list(self, revoked: Iterable[tuple[int, datetime]], number: int, now: datetime) -> bytes:
         """The list, in PEM, of serials that are valid no more, each with its day.
@@ -140,11 +140,3 @@ class Authority:
 
 
 _CLIENT, _SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
-
-
-def alternative_name(address: str) -> x509.SubjectAlternativeName:
-    """What a certificate says that is shown at ``address``."""
-    try:
-        return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-    except ValueError:
-        return x509.SubjectAlternativeName([x509.DNSName(address)])

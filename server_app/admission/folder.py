@@ -2,14 +2,14 @@
 
 FOLDER/federation.yaml   the settings
 FOLDER/authority/        the three authorities' keys and admitted.json, the book; mounted nowhere
-FOLDER/gateway/          for nginx alone
-FOLDER/superlink/        launcher.secret
+FOLDER/gateway/          for nginx alone; superlink.crt is what it trusts inside
+FOLDER/superlink/        launcher.secret, and inside.{key,crt}: without TLS Flower authenticates no SuperNode
 FOLDER/administrator/    reaches register-node and unregister-node
 """
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +19,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from federation.admission import Kind
-from federation.certificates import UNREADABLE, certificate_pem, key_of_pem, key_pem, new_key
+from federation.certificates import (
+    UNREADABLE,
+    alternative_names,
+    certificate_pem,
+    key_of_pem,
+    key_pem,
+    names_of,
+    new_key,
+    self_signed,
+)
 from federation.enrolment import SECRET_MODE
 from federation.errors import ConfigError, DataError, StorageError
 from federation.files import locked, make_folder, sync_folder, write_whole
 from federation.key_files import kept_key
-from server_app.admission.authority import Authority, alternative_name
+from server_app.admission.authority import Authority
 from server_app.admission.book import Book, Issued, read_book, write_book
 from server_app.admission.settings import Settings, read_settings
 
@@ -57,6 +66,11 @@ class Folder:
     def administrator(self) -> Path:
         """With what the coordinator's own commands reach the SuperLink."""
         return self.path / "administrator"
+
+    @property
+    def superlink(self) -> Path:
+        """What the SuperLink and its launcher read."""
+        return self.path / "superlink"
 
     @property
     def settings(self) -> Settings:
@@ -141,23 +155,26 @@ class Folder:
         """The keys stay, so certificate and key fit each other at every moment."""
         coordinator = Authority.read(self.authority, "coordinator")
         write_whole(self.administrator / "coordinator.crt", coordinator.pem)
-        if not self._shows(self._server, now, settings.address):
-            key = _kept_private_key(self.gateway / "server.key").public_key()
-            server = coordinator.server(settings.address, key, settings.days, now)
+        if not self._shows(self._server, now, [settings.address]):
+            key = _kept_private_key(self.gateway / "server.key")
+            server = coordinator.server(settings.address, key.public_key(), settings.days, now)
             write_whole(self._server, certificate_pem(server).encode())
         if not self._shows(self._client, now):
-            key = _kept_private_key(self.administrator / "client.key").public_key()
-            client = self.member_authority("researcher").client(ADMINISTRATOR, key, settings.days, now)
+            public = _kept_private_key(self.administrator / "client.key").public_key()
+            client = self.member_authority("researcher").client(ADMINISTRATOR, public, settings.days, now)
             write_whole(self._client, certificate_pem(client).encode())
 
-    def _shows(self, file: Path, now: datetime, address: str | None = None) -> bool:
+        inside = self.superlink / "inside.crt"
+        if not self._shows(inside, now, settings.inside):
+            key = _kept_private_key(inside.with_suffix(".key"))
+            write_whole(inside, self_signed(key, settings.inside, now))
+        write_whole(self.gateway / "superlink.crt", inside.read_bytes())
+
+    def _shows(self, file: Path, now: datetime, addresses: Sequence[str] = ()) -> bool:
         certificate = _read_certificate(file)
         if certificate is None or not Issued.of(certificate).lasts(now):
             return False
-        if address is None:
-            return True
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return names == alternative_name(address)
+        return not addresses or names_of(certificate) == alternative_names(addresses)
 
     @property
     def _server(self) -> Path:
@@ -196,12 +213,12 @@ def provision(settings_file: Path, to: Path, now: datetime, *, force: bool = Fal
 
 
 def _fill(made: Folder, settings: Settings, as_written: bytes, now: datetime) -> None:
-    for folder in (made.path, made.authority, made.gateway, made.administrator):
+    for folder in (made.path, made.authority, made.gateway, made.superlink, made.administrator):
         make_folder(folder, mode=0o700)
     write_whole(made.path / "federation.yaml", as_written)
     for role in ("coordinator", *ROLES.values()):
         Authority.create(settings.name, role, now).write(made.authority, role)
-    kept_key(made.path / "superlink" / "launcher.secret")
+    kept_key(made.superlink / "launcher.secret")
     made.keep(Book(), now)
 
 

@@ -38,6 +38,13 @@ class Settings(Frozen):
         return self
 
     @property
+    def inside(self) -> tuple[str, ...]:
+        """The names under which the SuperLink is reached by its gateway and its own programs."""
+        return tuple(
+            dict.fromkeys((self.superlink.rpartition(":")[0], "superlink", "localhost", "127.0.0.1"))
+        )
+
+    @property
     def control(self) -> str:
         """``host:port`` of the gateway for researchers and the administrator."""
         host = f"[{self.address}]" if ":" in self.address else self.address

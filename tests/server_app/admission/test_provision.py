@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from federation.certificates import is_authority, key_of_pem, public_bytes
+from federation.certificates import is_authority, key_of_pem, names_of, public_bytes
 from federation.errors import ConfigError, DataError
 from server_app.admission.folder import ADMINISTRATOR, Folder, provision
 from server_app.admission.settings import read_settings
@@ -24,8 +24,8 @@ FILES = [
     "gateway/nodes.map",
     *("gateway/researchers.crl", "gateway/researchers.crt"),
     *("gateway/server.crt", "gateway/server.key"),
-    *("gateway/sites.crl", "gateway/sites.crt"),
-    "superlink/launcher.secret",
+    *("gateway/sites.crl", "gateway/sites.crt", "gateway/superlink.crt"),
+    *("superlink/inside.crt", "superlink/inside.key", "superlink/launcher.secret"),
 ]
 
 
@@ -58,10 +58,10 @@ class TestProvision:
             *folder.path.rglob("*.secret"),
             folder.authority / "admitted.json",
         ]
-        assert len(secrets) == 7
+        assert len(secrets) == 8
         for file in secrets:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        for path in (folder.path, folder.authority, folder.gateway, folder.administrator):
+        for path in (folder.path, folder.authority, folder.gateway, folder.superlink, folder.administrator):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
     def test_nothing_but_the_gateways_own_key_is_where_nginx_reads(self, folder):
@@ -94,6 +94,12 @@ class TestProvision:
         with pytest.raises(ValueError, match="name"):
             make_request(ADMINISTRATOR)
 
+    @pytest.mark.parametrize("name", ["superlink", "localhost"])
+    def test_the_gateway_knows_the_superlink(self, name, folder, now):
+        known, shown = folder.gateway / "superlink.crt", folder.superlink / "inside.crt"
+        at = ["-attime", str(int(now.timestamp()))]
+        assert verified(known, shown, *at, "-purpose", "sslserver", "-verify_hostname", name)
+
     def test_keys_fit_their_certificates(self, folder):
         for certificate in folder.path.rglob("*.crt"):
             key = certificate.with_suffix(".key")
@@ -105,10 +111,8 @@ class TestProvision:
         file = tmp_path / "numbers.yaml"
         file.write_text("name: lungs\naddress: 10.1.2.3\n")
         made = provision(file, tmp_path / "numbers", now)
-        names = read(made.gateway / "server.crt").extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-        assert [str(name) for name in names.value.get_values_for_type(x509.IPAddress)] == ["10.1.2.3"]
+        names = names_of(read(made.gateway / "server.crt"))
+        assert [str(name) for name in names.get_values_for_type(x509.IPAddress)] == ["10.1.2.3"]
 
     def test_a_folder_that_is_there_is_left_as_it_is(self, folder, settings_file, now):
         before = {file: (folder.path / file).read_bytes() for file in files(folder.path)}
@@ -156,10 +160,19 @@ class TestRefresh:
     def test_another_address_gets_another_certificate(self, folder, now):
         (folder.path / "federation.yaml").write_text("name: lungs\naddress: elsewhere.example\n")
         folder.refresh(now)
-        names = read(folder.gateway / "server.crt").extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
+        names = names_of(read(folder.gateway / "server.crt"))
+        assert names.get_values_for_type(x509.DNSName) == ["elsewhere.example"]
+
+    def test_another_superlink_gets_another_certificate(self, folder, now):
+        (folder.path / "federation.yaml").write_text(
+            "name: lungs\naddress: wardround.example\nsuperlink: 10.0.0.7:8000\n"
         )
-        assert names.value.get_values_for_type(x509.DNSName) == ["elsewhere.example"]
+        folder.refresh(now)
+        names = names_of(read(folder.superlink / "inside.crt"))
+        assert [str(name) for name in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.7", "127.0.0.1"]
+        assert (folder.gateway / "superlink.crt").read_bytes() == (
+            folder.superlink / "inside.crt"
+        ).read_bytes()
 
     def test_what_follows_from_the_book_is_made_anew_where_it_was_lost(self, folder, now):
         shutil.rmtree(folder.gateway)
