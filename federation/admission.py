@@ -8,10 +8,12 @@ import hashlib
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -20,7 +22,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
-from federation.certificates import UNREADABLE, common_name, is_authority, is_p384, public_bytes
+from federation.certificates import (
+    HASH,
+    UNREADABLE,
+    common_name,
+    is_authority,
+    is_p384,
+    public_bytes,
+    request_pem,
+)
 from federation.command_line import printable
 from federation.errors import DataError
 from federation.files import write_whole
@@ -38,8 +48,10 @@ Pem = Annotated[
 NodeKey = Annotated[
     str, StringConstraints(max_length=512, pattern=r"^ecdsa-sha2-nistp(256|384|521) [A-Za-z0-9+/=]+$")
 ]
+NodeProof = Annotated[str, StringConstraints(max_length=300, pattern=r"^([0-9a-f]{2})+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+_ECDSA = ec.ECDSA(HASH)
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 
@@ -54,6 +66,15 @@ def _address(value: str) -> str:
     raise ValueError("is neither a DNS name in small letters nor an IP address")
 
 
+def _canonical(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _stated(fields: Mapping[str, object]) -> bytes:
+    """What a SuperNode's key signs: nothing else that it ever signs looks so."""
+    return b"wardround request 1 of the node\n" + _canonical(fields)
+
+
 Address = Annotated[str, StringConstraints(min_length=1, max_length=253), AfterValidator(_address)]
 
 
@@ -66,8 +87,7 @@ class Worded(Frozen):
     @property
     def canonical(self) -> bytes:
         """All of it, the same bytes wherever they are made."""
-        fields = self.model_dump(mode="json")
-        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+        return _canonical(self.model_dump(mode="json"))
 
     @property
     def words(self) -> str:
@@ -83,6 +103,8 @@ class Request(Worded):
         certificate_request: PKCS 10 in PEM, for that name, of EC P-384, signed with the client's key.
         node_key: the public key of a hospital's SuperNode, as SSH writes it; a researcher has none.
         identity: the hospital's custodian's; a researcher has none.
+        node_proof: the SuperNode's signature over all else, as hex digits, so that nobody asks in the name of
+            a key that is not theirs; a researcher has none.
     """
 
     domain = "request"
@@ -91,16 +113,36 @@ class Request(Worded):
     certificate_request: Pem
     node_key: NodeKey | None = None
     identity: SiteKey | None = None
+    node_proof: NodeProof | None = None
+
+    @classmethod
+    def signed(
+        cls,
+        name: str,
+        client: ec.EllipticCurvePrivateKey,
+        node: ec.EllipticCurvePrivateKey | None = None,
+        identity: SiteKey | None = None,
+    ) -> Self:
+        """The request of somebody who has these keys."""
+        fields = {
+            "name": name,
+            "certificate_request": request_pem(client, name),
+            "node_key": None if node is None else ssh_public(node.public_key()),
+            "identity": None if identity is None else identity.model_dump(),
+        }
+        proof = None if node is None else node.sign(_stated(fields), _ECDSA).hex()
+        return cls.model_validate(fields | {"node_proof": proof})
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
         require_own_request(self)
-        if (self.node_key is None) != (self.identity is None):
-            raise ValueError("a site sends node_key and identity, and a researcher neither")
+        if len({field is None for field in (self.node_key, self.identity, self.node_proof)}) != 1:
+            raise ValueError("a site sends node_key, identity and node_proof, and a researcher none of them")
         if self.identity is not None and self.identity.site != self.name:
             raise ValueError(f"the identity is of {self.identity.site}, and the request of {self.name}")
         if self.node_key is not None and public_bytes(self.node) == public_bytes(self.key):
             raise ValueError("the SuperNode and the client have one key; each needs its own")
+        require_node_proof(self)
         return self
 
     @property
@@ -145,6 +187,20 @@ def require_own_request(request: Request) -> None:
         raise ValueError("certificate_request is not signed by the key that it is for")
     if common_name(asked.subject) != request.name:
         raise ValueError(f"certificate_request is for another name than {request.name}")
+
+
+def require_node_proof(request: Request) -> None:
+    """Who sends a site's request has its SuperNode's key.
+
+    Raises:
+        ValueError: the request is not signed with it.
+    """
+    if request.node_proof is not None:
+        try:
+            stated = _stated(request.model_dump(mode="json", exclude={"node_proof"}))
+            request.node.verify(bytes.fromhex(request.node_proof), stated, _ECDSA)
+        except InvalidSignature as error:
+            raise ValueError("node_proof is not a signature of the SuperNode's key") from error
 
 
 class Connection(Worded):

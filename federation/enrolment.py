@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from federation.admission import Kit, Request, read_request, write_admission
-from federation.certificates import key_of_pem, key_pem, new_key, public_bytes, request_pem
+from federation.certificates import key_of_pem, key_pem, new_key, public_bytes
 from federation.errors import ConfigError, DataError, StorageError
 from federation.files import make_folder, sync_folder, write_whole
 from federation.secure_sum.roster import SiteKey
@@ -69,7 +71,12 @@ class Enrolment:
                 "has revoked this name, make new keys with --force"
             )
 
-    def ask(self, name: str, node_key: str | None = None, identity: SiteKey | None = None) -> Request:
+    def ask(
+        self,
+        name: str,
+        node: ec.EllipticCurvePrivateKey | None = None,
+        identity: SiteKey | None = None,
+    ) -> Request:
         """Make a client key, and write the request for its certificate.
 
         Raises:
@@ -81,9 +88,7 @@ class Enrolment:
         for folder in (pair.parent, pair):
             make_folder(folder, mode=0o700)
         write_whole(pair / "client.key", key_pem(key), SECRET_MODE)
-        request = Request(
-            name=name, certificate_request=request_pem(key, name), node_key=node_key, identity=identity
-        )
+        request = Request.signed(name, key, node, identity)
         write_admission(self.request, request)
         return request
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from client_app.custodian.keys import SiteKeys
-from federation.admission import Request, read_request, ssh_public
+from federation.admission import Request, read_request
 from federation.certificates import (
     UNREADABLE,
     key_pem,
@@ -87,8 +87,7 @@ class SiteEnrolment(Enrolment):
         return self._ask(name, identity_of(service_folder))
 
     def _ask(self, name: str, identity: str) -> Request:
-        node = _read_node_key(self.node_key).public_key()
-        return self.ask(name, ssh_public(node), SiteKey(site=name, key=identity))
+        return self.ask(name, _read_node_key(self.node_key), SiteKey(site=name, key=identity))
 
     def _make_inside(self) -> None:
         """The certificate is written last, so where it lies it fits the key."""

@@ -58,14 +58,14 @@ def signed_by_another():
     return x509.load_der_x509_csr(content).public_bytes(Encoding.PEM).decode()
 
 
-def site(**changes):
-    fields = {
-        "name": "alder",
-        "certificate_request": request_pem(CLIENT, "alder"),
-        "node_key": ssh_public(NODE.public_key()),
-        "identity": {"site": "alder", "key": "a1" * 32},
-    }
-    return fields | changes
+def site(signer=NODE, **changes):
+    """The fields of alder's request, signed with ``signer``."""
+    fields = Request.signed("alder", CLIENT, NODE, SiteKey(site="alder", key="a1" * 32)).model_dump()
+    fields = fields | changes
+    proof = fields.pop("node_proof")
+    if "node_proof" not in changes:
+        proof = signer.sign(admission._stated(fields), admission._ECDSA).hex()
+    return fields | {"node_proof": proof}
 
 
 def authority(key=AUTHORITY, ca=True):
@@ -104,7 +104,7 @@ def received(tmp_path):
 class TestRequest:
     def test_with_a_node_it_is_a_sites_and_without_one_a_researchers(self):
         assert Request(**site()).kind == "site"
-        assert Request(**site(node_key=None, identity=None)).kind == "researcher"
+        assert Request(**site(node_key=None, identity=None, node_proof=None)).kind == "researcher"
 
     def test_it_travels_as_a_file(self, tmp_path):
         request = Request(**site())
@@ -161,6 +161,25 @@ class TestRequest:
         monkeypatch.setattr(admission, "x509", Weakened)
         read_request(received(site(certificate_request=signed_by_another())))
 
+    @pytest.mark.attack("a request names a SuperNode's key of somebody else", held_by="that key's signature")
+    @pytest.mark.parametrize("changed", ["signer", "certificate_request", "identity"])
+    def test_a_request_that_the_node_has_not_signed_is_refused(self, changed, received):
+        """Who knows a hospital's public keys cannot ask for a certificate of its own key under that name."""
+        fields = {
+            "signer": site(signer=OTHER),
+            "certificate_request": site() | {"certificate_request": request_pem(OTHER, "alder")},
+            "identity": site() | {"identity": {"site": "alder", "key": "b2" * 32}},
+        }
+        with pytest.raises(DataError, match="node_proof is not a signature of the SuperNode's key"):
+            read_request(received(fields[changed]))
+
+    @pytest.mark.mutant(
+        "a request names a SuperNode's key of somebody else", how="nobody looks at the signature"
+    )
+    def test_without_a_look_at_the_nodes_signature_it_is_taken(self, received, monkeypatch):
+        monkeypatch.setattr(admission, "require_node_proof", lambda request: None)
+        read_request(received(site() | {"certificate_request": request_pem(OTHER, "alder")}))
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
@@ -192,8 +211,11 @@ class TestRequest:
                 "node_key: ",
             ),
             ({"node_key": ssh_public(CLIENT.public_key())}, "the SuperNode and the client have one key"),
-            ({"node_key": None}, "a site sends node_key and identity, and a researcher neither"),
-            ({"identity": None}, "a site sends node_key and identity, and a researcher neither"),
+            ({"node_key": None}, "a site sends node_key, identity and node_proof"),
+            ({"node_proof": None}, "a site sends node_key, identity and node_proof"),
+            ({"node_proof": "nonsense"}, "node_proof: "),
+            ({"node_proof": "00"}, "node_proof is not a signature of the SuperNode's key"),
+            ({"identity": None}, "a site sends node_key, identity and node_proof"),
             ({"identity": {"site": "beech", "key": "a1" * 32}}, "the identity is of beech"),
             ({"identity": {"site": "alder", "key": "a1"}}, "identity.key: "),
             ({"role": "administrator"}, "role: "),
@@ -227,28 +249,32 @@ class TestRequest:
                 read_request(received(bytes(damaged)))
 
     def test_it_holds_nothing_secret(self):
-        assert set(Request.model_fields) == {"name", "certificate_request", "node_key", "identity"}
+        assert set(Request.model_fields) == {
+            "name",
+            "certificate_request",
+            "node_key",
+            "identity",
+            "node_proof",
+        }
 
 
 class TestWords:
     SWAPPED = (
         {"certificate_request": request_pem(OTHER, "alder")},
-        {"node_key": ssh_public(OTHER.public_key())},
+        {"node_key": ssh_public(OTHER.public_key()), "signer": OTHER},
         {"identity": {"site": "alder", "key": "b2" * 32}},
     )
 
     @pytest.mark.attack("a key is swapped while a request travels", held_by="its words")
     @pytest.mark.parametrize("swapped", SWAPPED)
     def test_a_request_with_a_swapped_key_has_other_words(self, swapped):
-        fields = site()
-        assert Request(**fields | swapped).words != Request(**fields).words
+        assert Request(**site(**swapped)).words != Request(**site()).words
 
     @pytest.mark.mutant("a key is swapped while a request travels", how="the words are of the name alone")
     @pytest.mark.parametrize("swapped", SWAPPED)
     def test_words_of_the_name_alone_would_not_tell(self, swapped, monkeypatch):
         monkeypatch.setattr(Request, "canonical", property(lambda request: request.name.encode()))
-        fields = site()
-        assert Request(**fields | swapped).words == Request(**fields).words
+        assert Request(**site(**swapped)).words == Request(**site()).words
 
     @pytest.mark.attack("a kit leads to somebody else's coordinator", held_by="its words")
     @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from federation.admission import Request, ssh_public
-from federation.certificates import new_key, request_pem
+from federation.admission import Request
+from federation.certificates import new_key
 from federation.secure_sum.roster import SiteKey
 from server_app.admission.folder import Folder, provision
 
@@ -43,12 +43,8 @@ def make_request() -> Callable[..., Request]:
         client: ec.EllipticCurvePrivateKey | None = None,
         identity: str = "a1" * 32,
     ) -> Request:
-        return Request(
-            name=name,
-            certificate_request=request_pem(client or new_key(), name),
-            node_key=None if node is None else ssh_public(node.public_key()),
-            identity=None if node is None else SiteKey(site=name, key=identity),
-        )
+        key = None if node is None else SiteKey(site=name, key=identity)
+        return Request.signed(name, client or new_key(), node, key)
 
     return make
 
