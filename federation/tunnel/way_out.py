@@ -1,6 +1,7 @@
 """A TCP connection to the one address, directly or through an HTTP proxy's CONNECT."""
 
 import asyncio
+import os
 import re
 import socket
 from base64 import b64encode
@@ -89,7 +90,7 @@ async def _connected(host: str, port: int) -> socket.socket:
         else:
             tune(connected)
             return connected
-    raise RunError(f"{host}:{port} cannot be reached ({refused.strerror or refused})") from refused
+    raise RunError(f"{host}:{port} cannot be reached ({_said(refused)})") from refused
 
 
 def tune(connected: socket.socket) -> None:
@@ -116,7 +117,7 @@ async def _ask(connected: socket.socket, target: str, proxy: Proxy) -> None:
             if not came or len(answer) > _HEAD:
                 raise RunError(f"{where} gave no whole answer; see its log")
     except OSError as error:
-        raise RunError(f"{where} ended the connection ({error.strerror}); see its log") from error
+        raise RunError(f"{where} ended the connection ({_said(error)}); see its log") from error
     status = _STATUS.match(answer)
     if status is None:
         raise RunError(f"{where} does not speak HTTP; see --proxy")
@@ -127,3 +128,8 @@ async def _ask(connected: socket.socket, target: str, proxy: Proxy) -> None:
     # TLS lets the client speak first, so nothing can follow yet.
     if not answer.endswith(b"\r\n\r\n") or answer.count(b"\r\n\r\n") != 1:
         raise RunError(f"{where} says more than it was asked; see --proxy")
+
+
+def _said(error: OSError) -> str:
+    """The system's own words; asyncio puts an address in their place."""
+    return os.strerror(error.errno) if error.errno else str(error)
