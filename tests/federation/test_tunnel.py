@@ -168,7 +168,7 @@ def until_end(connection):
 
 
 def echoed(connection, data):
-    """What comes back while ``data`` are sent; by one thread, since OpenSSL's connections are no two threads'."""
+    """What comes back while ``data`` are sent; one thread, since OpenSSL's connections are not for two."""
     connection.setblocking(False)
     came, ahead = bytearray(), memoryview(data)
     waits = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
