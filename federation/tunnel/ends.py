@@ -74,6 +74,7 @@ class TlsEnd:
             self._incoming, self._outgoing, server_side=name is None, server_hostname=name
         )
         self._kept = b""
+        self._finished = False
         self._sending = asyncio.Lock()
 
     async def shake_hands(self) -> None:
@@ -100,6 +101,7 @@ class TlsEnd:
 
         Raises:
             RunError: what came is not whole, or the other side refuses this side's certificate.
+            ConnectionResetError: what came may not be whole, and this side has ended before.
         """
         if self._kept:
             kept, self._kept = self._kept, b""
@@ -114,6 +116,9 @@ class TlsEnd:
             if self._outgoing.pending and not self._sending.locked():
                 await self._flush()
             if not await self._fill():
+                if self._whole and self._finished:
+                    # So nginx ends what this side has ended: nothing to tell, and still no clean end.
+                    raise ConnectionResetError
                 if self._whole:
                     raise RunError(f"{self._who} was cut off in the middle of TLS")
                 return b""
@@ -127,6 +132,7 @@ class TlsEnd:
         """See ``End``."""
         # OpenSSL then looks for the other side's end, and would take data that still lie there for a fault.
         self._kept += self._decrypted() or b""
+        self._finished = True
         with suppress(ssl.SSLWantReadError):
             self._tls.unwrap()
         await self._flush()
