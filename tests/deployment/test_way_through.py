@@ -160,7 +160,7 @@ class TestFlower:
     def superlink(self, tmp_path):
         port = free_port()
         command = [program("flower-superlink"), "--insecure", "--host", "127.0.0.1", "--port", str(port)]
-        options = ["--enable-supernode-auth", "--isolation", "process", "--superexec-auth-secret-file"]
+        options = ["--isolation", "process", "--superexec-auth-secret-file"]
         (tmp_path / "secret").write_text("0" * 64)
         (tmp_path / "superlink").mkdir()
         home = {"FLWR_HOME": str(tmp_path / "superlink")}
@@ -170,7 +170,7 @@ class TestFlower:
                 until(lambda: answers(port), process)
                 yield f"127.0.0.1:{port}"
 
-    def test_nodes_are_registered_by_the_administrator_and_come_online(self, superlink, federation, tmp_path):
+    def test_nodes_come_online_and_runs_are_started_and_stopped(self, superlink, federation, tmp_path):
         key = ec.generate_private_key(ec.SECP384R1())
         (tmp_path / "node.key").write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -205,9 +205,26 @@ class TestFlower:
                 return [each["status"] for each in nodes] == ["online"]
 
             until(online, process)
-            assert flwr(tmp_path, ways["grace"], "ls")["success"]
-            assert flwr(tmp_path, ways["grace"], "federation", "list")["success"]
-            assert not flwr(tmp_path, ways["grace"], "federation", "create", "mine")["success"]
+            assert flwr(tmp_path, ways["grace"], "federation", "list")["federations"]
+            run = flwr(tmp_path, ways["grace"], "run", str(app(tmp_path / "app")))["run-id"]
+            assert flwr(tmp_path, ways["grace"], "stop", run)["success"]
+            (told,) = flwr(tmp_path, ways["grace"], "ls")["runs"]
+            assert (told["run-id"], told["status"]) == (run, "finished:stopped")
+            assert "403" in flwr(tmp_path, ways["grace"], "federation", "create", "mine")["error-message"]
+
+
+def app(folder):
+    """The least that flwr takes for an app."""
+    folder.mkdir()
+    (folder / "app.py").write_text("app = None\n")
+    (folder / "LICENSE").write_text("Anybody may.\n")
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "least"\nversion = "0"\ndescription = ""\nlicense = { file = "LICENSE" }\n'
+        'dependencies = ["flwr>=1.41"]\n'
+        '[tool.flwr.app]\npublisher = "grace"\nfab-format-version = 1\nflwr-version-target = "1.41.0"\n'
+        '[tool.flwr.app.components]\nserverapp = "app:app"\nclientapp = "app:app"\n'
+    )
+    return folder
 
 
 def program(name):
