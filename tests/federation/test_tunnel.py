@@ -647,6 +647,36 @@ class TestFailing:
                 assert connection.recv(1) == b""
         assert "Traceback" not in setting.log.read_text()
 
+    def test_whoever_does_not_answer_is_given_up(self, setting):
+        silent = setting.server(lambda accepted: accepted.recv(1 << 16) and time.sleep(10))
+        soon = "import federation.tunnel.tunnel as tunnel\ntunnel._CONNECT_SECONDS = 0.3"
+        with setting.tunnel("researcher", silent.port, weakened=soon) as (port, _):
+            assert answered(port) == b""
+            assert f"127.0.0.1:{silent.port} did not answer within 0.3 s" in setting.complaints()[0]
+
+    def test_nor_is_a_supernode_waited_for(self, setting):
+        far = setting.far(echo)
+        soon = "import federation.tunnel.tunnel as tunnel\ntunnel._HELLO_SECONDS = 0.3"
+        with (
+            setting.tunnel("site", far.port, weakened=soon) as (port, _),
+            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        ):
+            assert plain.recv(1) == b""
+            assert "a SuperNode did not begin TLS within 0.3 s" in setting.complaints()[0]
+
+    def test_more_connections_than_it_has_files_for_wait_for_their_turn(self, setting):
+        far = setting.far(name_shown)
+        few = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))"
+        with setting.tunnel("researcher", far.port, weakened=few) as (port, process):
+            crowd = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(40)]
+            time.sleep(0.5)
+            for each in crowd:
+                each.close()
+            end = time.monotonic() + 20
+            while answered(port) != b"alder":
+                assert time.monotonic() < end
+            assert process.poll() is None
+
     def test_noise_in_place_of_tls_ends_that_connection_alone(self, setting):
         far = setting.far(echo)
         with setting.tunnel("site", far.port) as (port, _):
