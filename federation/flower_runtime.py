@@ -52,31 +52,27 @@ class Tasks:
     """The tasks of a SuperNode or a SuperLink.
 
     Args:
-        address: ``host:port`` of its runtime API, which is plain HTTP, and so reached without a network.
+        address: ``host:port`` of its runtime API.
         secret: the file of the secret that it was started with.
         server: whose tasks these are: a SuperLink's (runs), or a SuperNode's (messages).
+        certificate: what it must show; None is for plain HTTP, which must not cross a network.
 
     Raises:
-        ConfigError: the secret cannot be read.
+        ConfigError: the secret or the certificate cannot be read.
     """
 
-    def __init__(self, address: str, secret: Path, *, server: bool) -> None:
+    def __init__(self, address: str, secret: Path, *, server: bool, certificate: Path | None = None) -> None:
         self.address = address
+        self.certificate = None if certificate is None else _read(certificate)
         # Messages of every kind are answered: one that nobody takes would hold up all that come after it.
         self._kinds = [TaskType.SERVER_APP] if server else [TaskType.CLIENT_APP, TaskType.AGENT_APP]
-        try:
-            master_secret = secret.read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"{secret} cannot be read ({error.strerror}); see to it and start again"
-            ) from error
         self._client = RuntimeHttpClient.from_server_address(
             address,
-            insecure=True,
-            root_certificates=None,
+            insecure=self.certificate is None,
+            root_certificates=self.certificate,
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="SuperExec"),
-                SuperExecAuthHttpInterceptor(master_secret=master_secret, protected_methods={_ACQUIRE}),
+                SuperExecAuthHttpInterceptor(master_secret=_read(secret), protected_methods={_ACQUIRE}),
             ],
         )
 
@@ -110,7 +106,7 @@ class RunStudy(Protocol):
         ...
 
 
-def answer_message(address: str, task: Task, app: ClientApp) -> None:
+def answer_message(tasks: Tasks, task: Task, app: ClientApp) -> None:
     """Answer the message of ``task`` by ``app``, whatever the bundle has; ends the process."""
 
     def installed(**_: Any) -> Callable[..., ClientApp]:
@@ -118,14 +114,15 @@ def answer_message(address: str, task: Task, app: ClientApp) -> None:
 
     _put(run_clientapp, install_from_fab=_nothing, get_load_client_app_fn=installed)
     run_clientapp(
-        runtime_api_address=address,
+        runtime_api_address=tasks.address,
         token=task.token,
-        insecure=True,
+        insecure=tasks.certificate is None,
+        certificates=tasks.certificate,
         runtime_dependency_install=False,
     )
 
 
-def carry_out_run(address: str, task: Task, study: RunStudy) -> None:
+def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
     """Carry out the run of ``task`` by ``study``; the bundle is unpacked, not executed. Ends the process."""
 
     def installed(*, grid: Grid, server_app_dir: str, context: Context, **_: Any) -> Context:
@@ -139,12 +136,20 @@ def carry_out_run(address: str, task: Task, study: RunStudy) -> None:
     shown: Queue[str | None] = Queue()
     mirror_output_to_queue(shown)  # flwr log
     run_serverapp(
-        runtime_api_address=address,
+        runtime_api_address=tasks.address,
         log_queue=shown,
         token=task.token,
-        insecure=True,
+        insecure=tasks.certificate is None,
+        certificates=tasks.certificate,
         runtime_dependency_install=False,
     )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); see to it and start again") from error
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -27,13 +27,13 @@ _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 def run_launcher(
-    tasks: Tasks, run: Callable[[str, Task], None], *, seconds: float | None, ending: signal.Signals
+    tasks: Tasks, run: Callable[[Task], None], *, seconds: float | None, ending: signal.Signals
 ) -> NoReturn:
     """Run one task after another until SIGTERM; several at once where several are there.
 
     Args:
         tasks: where they come from.
-        run: one task, given the runtime's address, in its own process.
+        run: one task, in a process of its own.
         seconds: the longest that a task may take; then its process is killed. None is for ever.
         ending: what a task's process gets when the launcher ends, however it ends. SIGKILL for messages: of a
             task that dies Flower tells whoever asked, and of one that stops by itself it tells nobody, and
@@ -62,7 +62,7 @@ def run_launcher(
                 time.sleep(_PAUSE)
             else:
                 log.info("task %d of run %d, bundle %s", task.id, task.run, task.bundle)
-                children.start(run, tasks.address, task)
+                children.start(run, task)
     finally:
         children.stop()
 
@@ -73,8 +73,8 @@ class _Children:
         self._ending = ending
         self._began: dict[BaseProcess, tuple[Task, float]] = {}
 
-    def start(self, run: Callable[[str, Task], None], address: str, task: Task) -> None:
-        whole = (run, address, task, self._ending, os.getpid())
+    def start(self, run: Callable[[Task], None], task: Task) -> None:
+        whole = (run, task, self._ending, os.getpid())
         child = multiprocessing.get_context("fork").Process(target=_child, args=whole)
         child.start()
         self._began[child] = (task, time.monotonic())
@@ -100,13 +100,11 @@ class _Children:
                 child.kill()
 
 
-def _child(
-    run: Callable[[str, Task], None], address: str, task: Task, ending: signal.Signals, launcher: int
-) -> None:
+def _child(run: Callable[[Task], None], task: Task, ending: signal.Signals, launcher: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(ending))
     if os.getppid() == launcher:  # which may have ended before we said so
-        run(address, task)
+        run(task)
 
 
 def _stop() -> NoReturn:

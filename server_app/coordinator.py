@@ -9,6 +9,8 @@ from server_app.commands.model import model
 from server_app.commands.predict import predict
 from server_app.commands.researcher import researcher
 from server_app.commands.roster import roster
+from server_app.commands.superlink import launcher, superlink
+from server_app.commands.tunnel import tunnel
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,7 +21,12 @@ def commands() -> None:
     """
 
 
-for command in (admit, audit, members, model, predict, provision, researcher, revoke, roster, sync):
+for command in (
+    *(audit, model, predict, roster),
+    *(provision, admit, revoke, members, sync),
+    *(superlink, launcher),
+    *(researcher, tunnel),
+):
     commands.add_command(command)
 
 

@@ -5,17 +5,12 @@ from pathlib import Path
 
 import click
 
+from federation.tunnel.options import connection_option
+
 # The longest that one message may take: a little more than the relay waits for the custodian.
 _SECONDS = 4100.0
-_FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 
-connection_option = click.option(
-    "--connection",
-    type=_FOLDER,
-    required=True,
-    help="The folder that wardround-site init made.",
-)
-runtime_option = click.option(
+_runtime_option = click.option(
     "--runtime",
     default="127.0.0.1:9094",
     show_default=True,
@@ -29,8 +24,8 @@ runtime_option = click.option(
 @click.option(
     "--custodian", type=click.Path(path_type=Path), required=True, help="The custodian's relay socket."
 )
-@runtime_option
-def supernode(connection: Path, gateway: str, custodian: Path, runtime: str) -> None:
+@_runtime_option
+def supernode(folder: Path, gateway: str, custodian: Path, runtime: str) -> None:
     """Ask the coordinator for messages, through this hospital's gateway, and hand them to the launcher.
 
     It becomes Flower's SuperNode, as this hospital's own.
@@ -41,10 +36,10 @@ def supernode(connection: Path, gateway: str, custodian: Path, runtime: str) -> 
     become(
         "flower-supernode",
         superlink=gateway,
-        root_certificates=connection / "inside.crt",
-        auth_supernode_private_key=connection / "node.key",
+        root_certificates=folder / "inside.crt",
+        auth_supernode_private_key=folder / "node.key",
         isolation="process",
-        superexec_auth_secret_file=connection / "launcher.secret",
+        superexec_auth_secret_file=folder / "launcher.secret",
         host=host,
         port=port,
         node_config=f'custodian="{custodian}"',
@@ -53,8 +48,8 @@ def supernode(connection: Path, gateway: str, custodian: Path, runtime: str) -> 
 
 @click.command()
 @connection_option
-@runtime_option
-def launcher(connection: Path, runtime: str) -> None:
+@_runtime_option
+def launcher(folder: Path, runtime: str) -> None:
     """Answer the SuperNode's messages by this release, whatever code a researcher has sent.
 
     Each is answered in a process of its own, which is killed where it takes longer than the custodian may.
@@ -65,10 +60,10 @@ def launcher(connection: Path, runtime: str) -> None:
     from federation.logs import log_lines  # noqa: PLC0415
 
     log_lines()
-    tasks = Tasks(runtime, connection / "launcher.secret", server=False)
+    tasks = Tasks(runtime, folder / "launcher.secret", server=False)
     run_launcher(
         tasks,
-        lambda address, task: answer_message(address, task, app),
+        lambda task: answer_message(tasks, task, app),
         seconds=_SECONDS,
         ending=signal.SIGKILL,
     )

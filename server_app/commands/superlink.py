@@ -5,12 +5,8 @@ from pathlib import Path
 
 import click
 
-folder_option = click.option(
-    "--folder",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    required=True,
-    help="The folder that wardround-coordinator provision made.",
-)
+from server_app.commands.admission import folder_option
+
 _runtime_option = click.option(
     "--runtime", default="127.0.0.1:8000", show_default=True, help="HOST:PORT of the SuperLink."
 )
@@ -20,21 +16,24 @@ _runtime_option = click.option(
 @folder_option
 @click.option("--database", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Its state.")
 @click.option("--listen", default="127.0.0.1:8000", show_default=True, help="Where the gateway finds it.")
-def superlink(folder: Path, database: Path, listen: str) -> None:
+def superlink(path: Path, database: Path, listen: str) -> None:
     """Carry messages between runs and hospitals.
 
     It becomes Flower's SuperLink, whose own port is open to whoever reaches it: the gateway, and nobody else.
     """
     from federation.flower_programs import become  # noqa: PLC0415
 
+    folder = path / "superlink"
     host, _, port = listen.rpartition(":")
     become(
         "flower-superlink",
-        "--insecure",
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",
         isolation="process",
-        superexec_auth_secret_file=folder / "superlink" / "launcher.secret",
+        superexec_auth_secret_file=folder / "launcher.secret",
+        ssl_certfile=folder / "inside.crt",
+        ssl_keyfile=folder / "inside.key",
+        ssl_ca_certfile=folder / "inside.crt",
         database=database,
         host=host,
         port=port,
@@ -44,7 +43,7 @@ def superlink(folder: Path, database: Path, listen: str) -> None:
 @click.command()
 @folder_option
 @_runtime_option
-def launcher(folder: Path, runtime: str) -> None:
+def launcher(path: Path, runtime: str) -> None:
     """Carry out the runs that researchers ask for, by this release: their configuration, not their code."""
     from federation.flower_runtime import Tasks, carry_out_run  # noqa: PLC0415
     from federation.launcher import run_launcher  # noqa: PLC0415
@@ -52,11 +51,12 @@ def launcher(folder: Path, runtime: str) -> None:
     from server_app.deployed import Coordinator  # noqa: PLC0415
 
     log_lines()
-    tasks = Tasks(runtime, folder / "superlink" / "launcher.secret", server=True)
-    carry_out = Coordinator(folder).carry_out
+    folder = path / "superlink"
+    tasks = Tasks(runtime, folder / "launcher.secret", server=True, certificate=folder / "inside.crt")
+    carry_out = Coordinator(path).carry_out
     run_launcher(
         tasks,
-        lambda address, task: carry_out_run(address, task, carry_out),
+        lambda task: carry_out_run(tasks, task, carry_out),
         seconds=None,
         ending=signal.SIGTERM,
     )

@@ -40,4 +40,4 @@ if __name__ == "__main__":
     folder = Path(where)
     log_lines()
     tasks = Tasks(address, Path(secret), server=True)
-    run_launcher(tasks, lambda at, task: carry_out_run(at, task, study), seconds=None, ending=signal.SIGTERM)
+    run_launcher(tasks, lambda task: carry_out_run(tasks, task, study), seconds=None, ending=signal.SIGTERM)

@@ -34,7 +34,7 @@ if __name__ == "__main__":
     tasks = Tasks(address, Path(secret), server=False)
     run_launcher(
         tasks,
-        lambda where, task: answer_message(where, task, app),
+        lambda task: answer_message(tasks, task, app),
         seconds=float(seconds),
         ending=signal.SIGKILL,
     )
