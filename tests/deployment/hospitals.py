@@ -1,0 +1,268 @@
+"""A whole federation as real processes on loopback, set up by the commands that its people type.
+
+Coordinator: SuperLink, launcher, nginx. Each hospital: custodian, launcher, SuperNode, gateway. A researcher's
+tunnel, through which the stock ``flwr`` command runs studies.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from click.testing import CliRunner
+from programs import BIN, ROOT, Programs, free_ports
+
+from client_app.cli import commands as site_commands
+from server_app.coordinator import commands as coordinator_commands
+
+SITES = ("alder", "birch", "cedar", "dogwood")
+SITE = """
+name: {name}
+description: a hospital of the tests
+declared_patients: 110
+data: {{parts: [{part}], of: 4}}
+policy:
+  purposes: ["*"]
+  tasks: [tasks.nodule_ct]
+  task_options: any
+  networks: ["monai.*"]
+  privacy_modes: [local]
+  aggregation: [secure, plain]
+  minimum_colluding: 0
+  metrics: [score_histograms]
+  maximum_epsilon: 10.0
+  maximum_delta: 1.0e-4
+  lifetime: {{epsilon: 300.0, delta: 1.0e-5, against: everybody}}
+  minimum_patients: 20
+  minimum_hospitals: 1
+service:
+  folder: {folder}/custodian
+  relay: {folder}/relay/relay.sock
+  admin: {folder}/admin/admin.sock
+"""
+# A tiny network that begins at once: what is tried is how messages travel.
+STUDY = {
+    "federation": "hospitals",
+    "model.arguments.channels": "[4,4]",
+    "model.arguments.strides": "[2,2]",
+    "model.arguments.norm": "[group,{num_groups:2}]",
+    "pretraining.examples": "64",
+    "training.steps": "2",
+    "rounds": "2",
+    "quorum": "2",
+}
+
+
+class Hospitals:
+    """See the module; ``SITES`` take part.
+
+    Args:
+        programs: who starts and kills them.
+        sites: the hospitals' names.
+    """
+
+    def __init__(self, programs: Programs, sites=SITES) -> None:
+        self.programs = programs
+        self.folder = programs.folder
+        self.sites = sites
+        self.coordinator = self.folder / "coordinator"
+        ports = free_ports(4 + 2 * len(sites))
+        self.superlink_port, self.sites_port, self.control_port, self.tunnel_port = ports[:4]
+        self.gateway_ports = dict(zip(sites, ports[4::2], strict=True))
+        self.runtime_ports = dict(zip(sites, ports[5::2], strict=True))
+
+    def set_up(self):
+        self._coordinator()
+        self.start_coordinator()
+        for part, name in enumerate(self.sites):
+            self._site(name, part)
+            self.join(name)
+            self.start_site(name)
+        self.roster()
+        self._researcher("ada")
+        self._app()
+        return self
+
+    # What people type.
+
+    def at_coordinator(self, *arguments):
+        return _typed(coordinator_commands, *arguments)
+
+    def at_site(self, name, *arguments):
+        return _typed(site_commands, *arguments, "--config", self.site(name) / "site.yaml")
+
+    def site(self, name):
+        return self.folder / name
+
+    def connection(self, name):
+        return self.site(name) / "connection"
+
+    def _coordinator(self):
+        settings = self.folder / "federation.yaml"
+        settings.write_text(
+            f"name: trial\naddress: 127.0.0.1\nsites_port: {self.sites_port}\n"
+            f"control_port: {self.control_port}\nsuperlink: 127.0.0.1:{self.superlink_port}\n"
+        )
+        self.at_coordinator("provision", settings, "--to", self.coordinator)
+
+    def _site(self, name, part):
+        folder = self.site(name)
+        for made in (folder, folder / "relay", folder / "admin"):
+            made.mkdir()
+        (folder / "site.yaml").write_text(SITE.format(name=name, part=part, folder=folder))
+
+    def join(self, name):
+        """Become a member: a request one way, a kit the other."""
+        connection = self.connection(name)
+        kit = self.folder / f"{name}.kit.json"
+        self.at_site(name, "init", "--to", connection)
+        self.at_coordinator(
+            "admit", connection / "request.json", "--folder", self.coordinator, "--to", kit, "--yes"
+        )
+        self.at_site(name, "install", kit, "--to", connection, "--yes")
+        self.reload()
+
+    def _researcher(self, name):
+        connection, kit = self.folder / name, self.folder / f"{name}.kit.json"
+        self.at_coordinator("researcher", "init", "--name", name, "--to", connection)
+        self.at_coordinator(
+            "admit", connection / "request.json", "--folder", self.coordinator, "--to", kit, "--yes"
+        )
+        self.at_coordinator("researcher", "install", kit, "--to", connection, "--yes")
+        self.reload()
+        home = self.folder / "flwr"
+        home.mkdir(exist_ok=True)
+        (home / "config.toml").write_text(
+            f'[superlink.trial]\naddress = "127.0.0.1:{self.tunnel_port}"\ninsecure = true\n'
+        )
+        self.programs.start(
+            "tunnel",
+            *(BIN / "wardround-coordinator", "tunnel", "--connection", connection),
+            *("--listen", f"127.0.0.1:{self.tunnel_port}"),
+        )
+        self.programs.until_listening(self.tunnel_port)
+
+    def _app(self):
+        app = self.folder / "app"
+        for part in ("client_app", "server_app", "federation", "tasks", "conf"):
+            shutil.copytree(ROOT / part, app / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / part, app / part)
+        names = "".join(f"  {name}: {{}}\n" for name in self.sites)
+        (app / "conf/federation/hospitals.yaml").write_text(
+            f"name: hospitals\nsites:\n{names}deadline: 60\npatience: 90\n"
+        )
+
+    def roster(self):
+        """Everybody's key in one signed list, which everybody pins."""
+        files = []
+        for name in self.sites:
+            self.programs.until((self.site(name) / "admin/admin.sock").exists, f"{name}'s custodian")
+            files.append(self.folder / f"{name}.key.json")
+            self.at_site(name, "roster", "key", "--to", files[-1])
+        roster = self.coordinator / "roster.json"
+        key = self.coordinator / "roster.key"
+        self.at_coordinator("roster", "create", *files, "--key", key, "--to", roster)
+        for name in self.sites:
+            self.at_site(name, "roster", "pin", roster, "--by", "Dr. Frei", "--yes")
+
+    # Processes.
+
+    def start_coordinator(self):
+        here = BIN / "wardround-coordinator"
+        folder = ("--folder", self.coordinator)
+        address = f"127.0.0.1:{self.superlink_port}"
+        database = self.folder / "superlink.db"
+        self.programs.start("superlink", here, "superlink", *folder, "--database", database, "--listen", address)
+        self.programs.start("coordinator", here, "launcher", *folder, "--runtime", address)
+        nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+        self.programs.start(
+            "nginx", nginx, "-e", "stderr", "-p", self.coordinator / "gateway", "-c", "nginx.conf"
+        )
+        self.programs.until_listening(self.superlink_port)
+        self.programs.until_listening(self.sites_port)
+
+    def reload(self):
+        """Have nginx read its lists anew."""
+        import signal
+
+        self.programs.kill("nginx", signal.SIGHUP, wait=False)
+        time.sleep(0.5)
+
+    def start_site(self, name):
+        for part in ("custodian", "gateway", "supernode", "launcher"):
+            self.start_part(name, part)
+
+    def start_part(self, name, part):
+        """Start one of a hospital's processes."""
+        here, connection = BIN / "wardround-site", ("--connection", self.connection(name))
+        runtime = ("--runtime", f"127.0.0.1:{self.runtime_ports[name]}")
+        gateway = f"127.0.0.1:{self.gateway_ports[name]}"
+        arguments = {
+            "custodian": ("--config", self.site(name) / "site.yaml"),
+            "gateway": (*connection, "--listen", gateway),
+            "supernode": (
+                *(*connection, "--gateway", gateway, *runtime),
+                *("--custodian", self.site(name) / "relay/relay.sock"),
+            ),
+            "launcher": (*connection, *runtime),
+        }[part]
+        cache = self.folder / "cache"
+        self.programs.start(f"{name}-{part}", here, part, *arguments, WARDROUND_CACHE=str(cache))
+
+    # Studies.
+
+    def run(self, **changes):
+        """Have the researcher run a study; returns Flower's number of the run."""
+        settings = STUDY | {key.replace("__", "."): value for key, value in changes.items()}
+        overrides = " ".join(f"{key}={value}" for key, value in settings.items())
+        return self._flwr_run(f'study="nodule_ct" overrides="{overrides}"')
+
+    def resume(self, folder):
+        return self._flwr_run(f'study="nodule_ct" overrides="resume={folder.name}"')
+
+    def _flwr_run(self, config):
+        told = self.programs.run(
+            BIN / "flwr", "run", self.folder / "app", "trial", "--run-config", config, "--format", "json"
+        )
+        return int(json.loads(told[told.index("{") :])["run-id"])
+
+    def approve(self):
+        """Everybody agrees to what waits in their inbox."""
+        for name in self.sites:
+            for study in waiting(self.at_site(name, "study", "inbox")):
+                self.at_site(name, "study", "approve", study, "--by", "Dr. Frei")
+
+    def run_folder(self, run):
+        return self.coordinator / "runs" / f"flower-{run}"
+
+    def ended(self, run, seconds=300):
+        """The run's summary, once it is there."""
+        summary = self.run_folder(run) / "summary.json"
+        self.programs.until(summary.exists, f"the end of run {run}", seconds)
+        return json.loads(summary.read_text())
+
+    def approved_run(self, **changes):
+        """A run of a study to which everybody has agreed; the first one is refused for the lack of it."""
+        refused = self.ended(self.run(**changes))
+        assert refused["status"] == "failed"
+        assert "not-approved" in refused["reason"]
+        self.approve()
+        return self.run(**changes)
+
+    def rounds(self, run):
+        path = self.run_folder(run) / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in map(json.loads, lines) if line["event"] == "round"]
+
+
+def waiting(inbox):
+    """The ids of studies in a printed inbox."""
+    words = [line.split()[0] for line in inbox.splitlines() if "waiting" in line]
+    return [word for word in words if len(word) == 12]
+
+
+def _typed(commands, *arguments):
+    result = CliRunner().invoke(commands, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, f"{arguments}: {result.output}"
+    return result.output
