@@ -231,6 +231,8 @@ http {
         error_page 495 496 497 =403 @@refused;
         if ($request_method != POST) { return 403; }
         if ($request_uri != $uri) { return 403; }
+        # A page in a researcher's browser finds the tunnel on that machine, too; browsers say whose it is.
+        if ($http_origin != "") { return 403; }
         location / { return 403; }
         location @@refused { return 403; }
 @control    }

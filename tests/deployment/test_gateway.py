@@ -360,6 +360,13 @@ ATTACKS = [
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "PROPFIND")
     ),
     Attack(
+        "to start a run from a page in a researcher's browser",
+        "what browsers say of themselves",
+        as_grace("/v1/control/start-run", "Origin: http://rebound.example:9093"),
+        "does not ask",
+        (('if ($http_origin != "") { return 403; }', ""),),
+    ),
+    Attack(
         "to fill the SuperLink's memory with headers",
         "8 KiB a header",
         as_grace(RUNS, f"a: {'b' * 30_000}"),
@@ -560,6 +567,15 @@ class TestRunning:
             assert status(door.site(federation.alder, post(PULL, federation.keys["alder"]))) == 200
         (federation.folder / "sites.crl").write_bytes(before)
         federation.sites.revoked.remove(leaving)
+
+    def test_and_on_the_connection_that_was_open(self, door, federation):
+        request = post(PULL, federation.keys["alder"]).replace(b"Connection: close\r\n", b"")
+        with door.connect(door.sites, federation.alder) as connection:
+            connection.sendall(request)
+            assert connection.recv(1 << 16)
+            door.process.send_signal(signal.SIGHUP)
+            with suppress(ssl.SSLError, ConnectionError):
+                assert connection.recv(1 << 16) == b""
 
     def test_it_starts_before_the_superlink_and_finds_it_again_elsewhere(self, federation):
         names = NameServer()

@@ -670,6 +670,7 @@ class TestFailing:
         with setting.tunnel("researcher", far.port, weakened=few) as (port, process):
             crowd = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(40)]
             time.sleep(0.5)
+            assert "no connection can be accepted (Too many open files)" in setting.log.read_text()
             for each in crowd:
                 each.close()
             end = time.monotonic() + 20
