@@ -1,8 +1,10 @@
 """Keys and X.509 as everybody of a federation uses them: EC P-384 alone, in PEM."""
 
 import ipaddress
+import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -37,18 +39,23 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def key_of_pem(content: bytes, called: str) -> ec.EllipticCurvePrivateKey:
-    """The key in ``content``, which errors call so.
+def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key at ``path``.
 
     Raises:
-        DataError: it is none, or not one of EC P-384.
+        DataError: it cannot be read, is none of EC P-384, or others may read it.
     """
     try:
+        content, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
         key = load_pem_private_key(content, None)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{called} holds no private key without a password; restore it") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise DataError(f"{called} is no key of EC P-384; restore it")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
+    except (TypeError, *UNREADABLE) as error:
+        raise DataError(f"{path} holds no private key without a password; restore it") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not is_p384(key.public_key()):
+        raise DataError(f"{path} is no key of EC P-384; restore it")
+    if mode & 0o077:
+        raise DataError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
     return key
 
 

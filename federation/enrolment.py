@@ -21,7 +21,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from federation.admission import Kit, Request, read_request, write_admission
-from federation.certificates import key_of_pem, key_pem, new_key, public_bytes
+from federation.certificates import key_pem, new_key, public_bytes, read_private_key
 from federation.errors import ConfigError, DataError, StorageError
 from federation.files import make_folder, sync_folder, write_whole
 from federation.secure_sum.roster import SiteKey
@@ -82,11 +82,10 @@ class Enrolment:
         Raises:
             StorageError: the disk did not take it; what was in use still is.
         """
-        make_folder(self.folder, mode=0o700)
         key = new_key()
         pair = self._pair(key.public_key())
-        for folder in (pair.parent, pair):
-            make_folder(folder, mode=0o700)
+        for folder in (self.folder, pair.parent, pair):
+            make_private(folder)
         write_whole(pair / "client.key", key_pem(key), SECRET_MODE)
         request = Request.signed(name, key, node, identity)
         write_admission(self.request, request)
@@ -120,16 +119,17 @@ class Enrolment:
             kit: one that fits.
 
         Raises:
+            DataError: the request that lies here is none.
             StorageError: the disk did not take it; what was in use still is.
         """
         pair = self._pair(kit.issued.public_key())
+        waits = self._pair(read_request(self.request).key)
         write_whole(pair / "client.crt", kit.certificate.encode())
         write_whole(self.coordinator, kit.authority.encode())
         write_admission(self.connection, kit.connection)
         for name in ("client.key", "client.crt"):
             _link(self.folder / name, Path("client") / name)
         _link(self.current, pair.relative_to(self.folder))
-        waits = self._pair(read_request(self.request).key)
         for other in pair.parent.iterdir():
             if other not in (pair, waits):
                 shutil.rmtree(other, ignore_errors=True)
@@ -141,12 +141,16 @@ class Enrolment:
                 f"the kit's certificate is for a key that is not in {self.folder}; ask the coordinator to "
                 f"admit {self.request}, as it lies there"
             )
-        key = key_of_pem(file.read_bytes(), str(file))
+        key = read_private_key(file)
         if public_bytes(key.public_key()) != public_bytes(kit.issued.public_key()):
             raise DataError(f"{file} is another key than its folder says; restore it, or make a new one")
 
     def _require_pinned(self, kit: Kit) -> None:
-        if self.coordinator.exists() and self.coordinator.read_bytes() != kit.authority.encode():
+        try:
+            pinned = self.coordinator.read_bytes() if self.coordinator.exists() else kit.authority.encode()
+        except OSError as error:
+            raise DataError(f"{self.coordinator} cannot be read ({error.strerror}); restore it") from error
+        if pinned != kit.authority.encode():
             raise DataError(
                 f"the kit is of another coordinator than {self.coordinator}; take none but that one's, or, "
                 "if it was set up anew and you have that from its people, remove this file"
@@ -154,6 +158,18 @@ class Enrolment:
 
     def _pair(self, key: object) -> Path:
         return self.folder / "clients" / hashlib.sha256(public_bytes(key)).hexdigest()[:16]
+
+
+def make_private(folder: Path) -> None:
+    """Make ``folder``, for its owner alone, where it is missing.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        make_folder(folder, mode=0o700)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made ({error.strerror}); see to what it is in") from error
 
 
 def _link(link: Path, target: Path) -> None:

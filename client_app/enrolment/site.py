@@ -27,9 +27,9 @@ from federation.certificates import (
     self_signed,
     utc_now,
 )
-from federation.enrolment import SECRET_MODE, Enrolment
+from federation.enrolment import SECRET_MODE, Enrolment, make_private
 from federation.errors import ConfigError, DataError
-from federation.files import make_folder, write_whole
+from federation.files import write_whole
 from federation.key_files import kept_key
 from federation.secure_sum.roster import SiteKey
 
@@ -63,7 +63,7 @@ class SiteEnrolment(Enrolment):
         """
         if not force:
             self.require_none()
-        make_folder(self.folder, mode=0o700)
+        make_private(self.folder)
         identity = identity_of(service_folder)
         if force or not self.node_key.exists():
             write_whole(self.node_key, _openssh(new_key()), SECRET_MODE)
@@ -109,7 +109,7 @@ def identity_of(service_folder: Path) -> str:
     """
     if (service_folder / "ledger.sqlite").exists():
         return SiteKeys.found_in(service_folder).public
-    make_folder(service_folder, mode=0o700)
+    make_private(service_folder)
     return SiteKeys.kept_in(service_folder).public
 
 

@@ -19,12 +19,12 @@ from federation.certificates import (
     alternative_names,
     certificate_builder,
     certificate_pem,
-    key_of_pem,
     key_pem,
     key_usage,
     named,
     new_key,
     public_bytes,
+    read_private_key,
 )
 from federation.enrolment import SECRET_MODE
 from federation.errors import DataError
@@ -70,11 +70,11 @@ class Authority:
             DataError: it cannot be read, or its key and certificate do not fit.
         """
         key_file, file = folder / f"{role}.key", folder / f"{role}.crt"
+        key = read_private_key(key_file)
         try:
-            key = key_of_pem(key_file.read_bytes(), str(key_file))
             certificate = x509.load_pem_x509_certificate(file.read_bytes())
         except OSError as error:
-            raise DataError(f"{error.filename} cannot be read ({error.strerror}); restore it") from error
+            raise DataError(f"{file} cannot be read ({error.strerror}); restore it") from error
         except UNREADABLE as error:
             raise DataError(f"{file} holds no certificate; restore it") from error
         if public_bytes(key.public_key()) != public_bytes(certificate.public_key()):

@@ -23,15 +23,15 @@ from federation.certificates import (
     UNREADABLE,
     alternative_names,
     certificate_pem,
-    key_of_pem,
     key_pem,
     names_of,
     new_key,
+    read_private_key,
     self_signed,
 )
-from federation.enrolment import SECRET_MODE
+from federation.enrolment import SECRET_MODE, make_private
 from federation.errors import ConfigError, DataError, StorageError
-from federation.files import locked, make_folder, sync_folder, write_whole
+from federation.files import locked, sync_folder, write_whole
 from federation.key_files import kept_key
 from server_app.admission.authority import Authority
 from server_app.admission.book import Book, Issued, read_book, write_book
@@ -214,7 +214,7 @@ def provision(settings_file: Path, to: Path, now: datetime, *, force: bool = Fal
 
 def _fill(made: Folder, settings: Settings, as_written: bytes, now: datetime) -> None:
     for folder in (made.path, made.authority, made.gateway, made.superlink, made.administrator):
-        make_folder(folder, mode=0o700)
+        make_private(folder)
     write_whole(made.path / "federation.yaml", as_written)
     for role in ("coordinator", *ROLES.values()):
         Authority.create(settings.name, role, now).write(made.authority, role)
@@ -242,4 +242,4 @@ def _read_certificate(file: Path) -> x509.Certificate | None:
 def _kept_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not path.exists():
         write_whole(path, key_pem(new_key()), SECRET_MODE)
-    return key_of_pem(path.read_bytes(), str(path))
+    return read_private_key(path)

@@ -19,7 +19,7 @@ from client_app.custodian.keys import KEY_FILES, SiteKeys, key_file
 from client_app.enrolment.site import SiteEnrolment
 from federation.admission import read_request
 from federation.certificates import public_bytes
-from federation.errors import ConfigError, DataError
+from federation.errors import ConfigError, DataError, StorageError
 
 SECRETS = ("node.key", "inside.key", "launcher.secret")
 
@@ -114,6 +114,11 @@ class TestInit:
         assert after.node_key != before.node_key
         assert after.certificate_request != before.certificate_request
         assert after.identity == before.identity
+
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path, service):
+        (tmp_path / "file").touch()
+        with pytest.raises(StorageError, match=r"file/connection cannot be made \(Not a directory\)"):
+            SiteEnrolment(tmp_path / "file/connection").init("alder", service)
 
     def test_cut_short_anywhere_it_goes_on_and_keeps_what_it_has(self, tmp_path, killed_at):
         step, died = 0, True

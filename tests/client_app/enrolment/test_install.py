@@ -8,7 +8,7 @@ from cryptography import x509
 
 from client_app.cli import commands
 from federation.admission import Kit, read_connection, read_request, write_admission
-from federation.certificates import key_of_pem, public_bytes, utc_now
+from federation.certificates import public_bytes, read_private_key, utc_now
 from federation.enrolment import Enrolment
 from federation.errors import DataError
 from federation.files import write_whole
@@ -17,7 +17,7 @@ from server_app.admission.members import admit
 
 def fits(folder):
     """Whether the client key and the certificate that are in use are a pair."""
-    key = key_of_pem((folder / "client.key").read_bytes(), "client.key")
+    key = read_private_key(folder / "client.key")
     certificate = x509.load_pem_x509_certificate((folder / "client.crt").read_bytes())
     return public_bytes(key.public_key()) == public_bytes(certificate.public_key())
 
@@ -25,7 +25,7 @@ def fits(folder):
 def install_in_place(enrolment, kit):
     """The weakened variant: key and certificate are replaced one after the other."""
     pair = enrolment._pair(kit.issued.public_key())
-    write_whole(enrolment.folder / "client.key", (pair / "client.key").read_bytes())
+    write_whole(enrolment.folder / "client.key", (pair / "client.key").read_bytes(), 0o600)
     write_whole(enrolment.folder / "client.crt", kit.certificate.encode())
 
 
@@ -119,6 +119,13 @@ class TestInstall:
     def test_a_certificate_that_is_not_valid_now_is_refused(self, days, alder, asked, admitted):
         with pytest.raises(DataError, match=r"is valid from .* set this clock"):
             alder.require_fitting(admitted(asked), utc_now() + timedelta(days=days))
+
+    def test_a_key_that_others_may_read_is_refused(self, alder, asked, admitted):
+        kit = admitted(asked)
+        (key,) = alder.folder.glob("clients/*/client.key")
+        key.chmod(0o640)
+        with pytest.raises(DataError, match=r"client.key may be read by others .* chmod 600 it"):
+            alder.require_fitting(kit, utc_now())
 
     def test_a_folder_where_nothing_was_asked_is_named(self, alder, asked, admitted, tmp_path):
         with pytest.raises(DataError, match=r"request.json cannot be read"):

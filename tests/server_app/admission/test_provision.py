@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from federation.certificates import is_authority, key_of_pem, names_of, public_bytes
+from federation.certificates import is_authority, names_of, public_bytes, read_private_key
 from federation.errors import ConfigError, DataError
 from server_app.admission.folder import ADMINISTRATOR, Folder, provision
 from server_app.admission.settings import read_settings
@@ -104,7 +104,7 @@ class TestProvision:
         for certificate in folder.path.rglob("*.crt"):
             key = certificate.with_suffix(".key")
             if key.exists():
-                public = key_of_pem(key.read_bytes(), str(key)).public_key()
+                public = read_private_key(key).public_key()
                 assert public_bytes(public) == public_bytes(read(certificate).public_key())
 
     def test_an_address_may_be_a_number(self, tmp_path, now):
