@@ -154,13 +154,13 @@ def names_of(certificate: x509.Certificate) -> x509.SubjectAlternativeName | Non
         return None
 
 
-def self_signed(key: ec.EllipticCurvePrivateKey, addresses: Sequence[str], now: datetime) -> bytes:
-    """A server's certificate, in PEM, that no authority signs: who connects has the file.
+def self_signed(key: ec.EllipticCurvePrivateKey, addresses: Sequence[str], now: datetime) -> x509.Certificate:
+    """A server's certificate that no authority signs: who connects has the file.
 
     It goes from one program to its neighbour and is trusted by nobody else, so it lasts.
     """
     subject = named(addresses[0])
-    certificate = (
+    return (
         certificate_builder(subject, subject, key.public_key(), AUTHORITY_DAYS, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(signs_certificates=False), critical=True)
@@ -168,7 +168,6 @@ def self_signed(key: ec.EllipticCurvePrivateKey, addresses: Sequence[str], now: 
         .add_extension(alternative_names(addresses), critical=False)
         .sign(key, HASH)
     )
-    return certificate_pem(certificate).encode()
 
 
 def utc_now() -> datetime:

@@ -22,6 +22,7 @@ from client_app.custodian.keys import SiteKeys
 from federation.admission import Request, read_request
 from federation.certificates import (
     UNREADABLE,
+    certificate_pem,
     key_pem,
     new_key,
     self_signed,
@@ -95,7 +96,8 @@ class SiteEnrolment(Enrolment):
         if not certificate.exists():
             key = new_key()
             write_whole(self.folder / "inside.key", key_pem(key), SECRET_MODE)
-            write_whole(certificate, self_signed(key, ("gateway", "localhost", "127.0.0.1"), utc_now()))
+            shown = self_signed(key, ("gateway", "localhost", "127.0.0.1"), utc_now())
+            write_whole(certificate, certificate_pem(shown).encode())
 
 
 def identity_of(service_folder: Path) -> str:

@@ -9,7 +9,7 @@ FOLDER/administrator/    reaches register-node and unregister-node
 
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from federation.certificates import (
     key_pem,
     names_of,
     new_key,
+    public_bytes,
     read_private_key,
     self_signed,
 )
@@ -152,29 +153,26 @@ class Folder:
         self._renew(settings, now)
 
     def _renew(self, settings: Settings, now: datetime) -> None:
-        """The keys stay, so certificate and key fit each other at every moment."""
-        coordinator = Authority.read(self.authority, "coordinator")
-        write_whole(self.administrator / "coordinator.crt", coordinator.pem)
-        if not self._shows(self._server, now, [settings.address]):
-            key = _kept_private_key(self.gateway / "server.key")
-            server = coordinator.server(settings.address, key.public_key(), settings.days, now)
-            write_whole(self._server, certificate_pem(server).encode())
-        if not self._shows(self._client, now):
-            public = _kept_private_key(self.administrator / "client.key").public_key()
-            client = self.member_authority("researcher").client(ADMINISTRATOR, public, settings.days, now)
-            write_whole(self._client, certificate_pem(client).encode())
-
+        coordinator, researchers = (
+            Authority.read(self.authority, "coordinator"),
+            self.member_authority("researcher"),
+        )
         inside = self.superlink / "inside.crt"
-        if not self._shows(inside, now, settings.inside):
-            key = _kept_private_key(inside.with_suffix(".key"))
-            write_whole(inside, self_signed(key, settings.inside, now))
+        _keep_certificate(
+            self._server,
+            now,
+            [settings.address],
+            lambda key: coordinator.server(settings.address, key.public_key(), settings.days, now),
+        )
+        _keep_certificate(
+            self._client,
+            now,
+            [],
+            lambda key: researchers.client(ADMINISTRATOR, key.public_key(), settings.days, now),
+        )
+        _keep_certificate(inside, now, settings.inside, lambda key: self_signed(key, settings.inside, now))
+        write_whole(self.administrator / "coordinator.crt", coordinator.pem)
         write_whole(self.gateway / "superlink.crt", inside.read_bytes())
-
-    def _shows(self, file: Path, now: datetime, addresses: Sequence[str] = ()) -> bool:
-        certificate = _read_certificate(file)
-        if certificate is None or not Issued.of(certificate).lasts(now):
-            return False
-        return not addresses or names_of(certificate) == alternative_names(addresses)
 
     @property
     def _server(self) -> Path:
@@ -239,7 +237,24 @@ def _read_certificate(file: Path) -> x509.Certificate | None:
         return None
 
 
-def _kept_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    if not path.exists():
-        write_whole(path, key_pem(new_key()), SECRET_MODE)
-    return read_private_key(path)
+def _keep_certificate(
+    file: Path,
+    now: datetime,
+    addresses: Sequence[str],
+    sign: Callable[[ec.EllipticCurvePrivateKey], x509.Certificate],
+) -> None:
+    """Have a certificate at ``file`` that lasts and names ``addresses``.
+
+    The key beside it stays, and is drawn only where it is missing, so the two fit at every moment but then.
+    """
+    key_file = file.with_suffix(".key")
+    if not key_file.exists():
+        write_whole(key_file, key_pem(new_key()), SECRET_MODE)
+    key, shown = read_private_key(key_file), _read_certificate(file)
+    if (
+        shown is None
+        or not Issued.of(shown).lasts(now)
+        or public_bytes(shown.public_key()) != public_bytes(key.public_key())
+        or names_of(shown) != (alternative_names(addresses) if addresses else None)
+    ):
+        write_whole(file, certificate_pem(sign(key)).encode())

@@ -174,6 +174,13 @@ class TestRefresh:
             folder.superlink / "inside.crt"
         ).read_bytes()
 
+    def test_a_key_that_was_lost_gets_another_certificate(self, folder, now):
+        for lost in (folder.gateway / "server.key", folder.administrator / "client.key"):
+            lost.unlink()
+            folder.refresh(now)
+            certificate = read(lost.with_suffix(".crt"))
+            assert public_bytes(read_private_key(lost).public_key()) == public_bytes(certificate.public_key())
+
     def test_what_follows_from_the_book_is_made_anew_where_it_was_lost(self, folder, now):
         shutil.rmtree(folder.gateway)
         folder.refresh(now)
