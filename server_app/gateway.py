@@ -5,12 +5,12 @@ The SuperLink's one port answers everybody everything, so this list is all that 
 
 import ipaddress
 from string import Template
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import StringConstraints, model_validator
 
+from federation.admission import Port
 from federation.schema import Frozen
-from federation.study import Name
 
 # All that a SuperNode of flwr 1.41 or 1.42 asks for (flwr/supernode/fleet_http_client.py), but register-node
 # and unregister-node: who belongs to the federation is not for a SuperNode to say.
@@ -45,7 +45,8 @@ STREAMS = (
 # Who belongs to the federation (flwr supernode register): wardround-coordinator admit, revoke and sync.
 ADMINISTRATORS = ("/v1/control/register-node", "/v1/control/unregister-node")
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+# No member can have this name: it is none that the pattern of names allows.
+ADMINISTRATOR = "wardround-administrator"
 
 
 class Gateway(Frozen):
@@ -56,7 +57,6 @@ class Gateway(Frozen):
         control_port: where researchers and the administrator do.
         superlink: where the SuperLink listens, ``host:port``.
         resolver: the name service that knows that host; Docker's own by default. Not asked for an address.
-        administrators: common names of researchers' certificates that may register and unregister nodes.
         run: a folder that nginx may write to: its process number, and what does not fit into memory.
     """
 
@@ -64,11 +64,10 @@ class Gateway(Frozen):
     control_port: Port = 8444
     superlink: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}:[0-9]{1,5}$")] = "superlink:8000"
     resolver: Annotated[str, StringConstraints(pattern=r"^[0-9.]+(:[0-9]+)?$")] = "127.0.0.11"
-    administrators: tuple[Name, ...] = ("administrator",)
     run: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9/._-]+$")] = "/tmp/nginx"  # noqa: S108
 
     @model_validator(mode="after")
-    def _ports_differ(self) -> "Gateway":
+    def _ports_differ(self) -> Self:
         if self.sites_port == self.control_port:
             raise ValueError(
                 f"sites_port and control_port are both {self.sites_port}; each authority has its own"
@@ -93,7 +92,7 @@ def gateway_config(settings: Gateway) -> str:
     return _Text(_CONFIG).substitute(
         run=settings.run.rstrip("/"),
         resolver=_resolver(settings),
-        administrators="".join(f'\n        "{name}" 1;' for name in settings.administrators),
+        administrator=ADMINISTRATOR,
         sites_port=settings.sites_port,
         control_port=settings.control_port,
         sites=sites.replace("@superlink", settings.superlink),
@@ -112,7 +111,7 @@ _ADMINISTRATOR = ("if ($administrator = 0) { return 403; }",)
 
 
 def _location(path: str, *also: str) -> str:
-    lines = [*also, "proxy_pass http://@superlink$uri;"]
+    lines = [*also, "proxy_pass https://@superlink$uri;"]
     return "".join(
         [f"        location = {path} {{\n", *(f"            {line}\n" for line in lines), "        }\n"]
     )
@@ -167,8 +166,9 @@ http {
         default 0;
         include nodes.map;
     }
-    map $who $administrator {
-        default 0;@administrators
+    map $ssl_client_s_dn $administrator {
+        default 0;
+        "CN=@administrator" 1;
     }
 
     ssl_certificate server.crt;
@@ -197,6 +197,11 @@ http {
     # which closes idle connections after 5 s.@resolver
     proxy_http_version 1.1;
     proxy_set_header Connection "";
+    # Flower authenticates SuperNodes only where the SuperLink itself has TLS.
+    proxy_ssl_trusted_certificate superlink.crt;
+    proxy_ssl_verify on;
+    proxy_ssl_name superlink;
+    proxy_ssl_protocols TLSv1.3;
     # One header, the one that was compared, however many were sent.
     proxy_set_header flwr-public-key $http_flwr_public_key;
     proxy_connect_timeout 5s;

@@ -37,10 +37,9 @@ from federation.key_files import kept_key
 from server_app.admission.authority import Authority
 from server_app.admission.book import Book, Issued, read_book, write_book
 from server_app.admission.settings import Settings, read_settings
+from server_app.gateway import ADMINISTRATOR, gateway_config
 
 ROLES: dict[Kind, str] = {"site": "sites", "researcher": "researchers"}
-# No member can have this name: it is none that the pattern of names allows.
-ADMINISTRATOR = "wardround-administrator"
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,7 @@ class Folder:
             write_whole(self.gateway / f"{role}.crl", revoked)
             write_whole(self.gateway / f"{role}.crt", authority.pem)
         write_whole(self.gateway / "nodes.map", book.nodes_map.encode())
+        write_whole(self.gateway / "nginx.conf", gateway_config(settings).encode())
         self._renew(settings, now)
 
     def _renew(self, settings: Settings, now: datetime) -> None:

@@ -1,41 +1,30 @@
 """``federation.yaml``: what a coordinator says of itself."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field
 from yaml import YAMLError, safe_load
 
-from federation.admission import Address, Port
+from federation.admission import Address
 from federation.errors import ConfigError
-from federation.schema import Frozen, validated
+from federation.schema import validated
 from federation.study import Name
+from server_app.gateway import Gateway
 
 
-class Settings(Frozen):
+class Settings(Gateway):
     """See the module.
 
     Attributes:
         name: the federation's.
         address: where hospitals and researchers reach the gateway, a DNS name or an IP address.
-        sites_port: the gateway's for hospitals.
-        control_port: the gateway's for researchers and the administrator.
-        superlink: where the gateway reaches the SuperLink, ``host:port``.
         days: how long certificates are valid.
     """
 
     name: Name
     address: Address
-    sites_port: Port = 8443
-    control_port: Port = 8444
-    superlink: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]{1,253}:[0-9]{1,5}$")] = "superlink:8000"
     days: Annotated[int, Field(ge=1, le=825)] = 365
-
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        if self.sites_port == self.control_port:
-            raise ValueError(f"sites_port and control_port are both {self.sites_port}; give each its own")
-        return self
 
     @property
     def inside(self) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """A whole federation as real processes on loopback, set up by the commands that its people type.
 
-Coordinator: SuperLink, launcher, nginx. Each hospital: custodian, launcher, SuperNode, gateway. A researcher's
-tunnel, through which the stock ``flwr`` command runs studies.
+Coordinator: SuperLink, launcher, nginx. Each hospital: custodian, launcher, SuperNode, gateway. A
+researcher's tunnel, through which the stock ``flwr`` command runs studies.
 """
 
 import json
 import shutil
+import signal
 import time
-from pathlib import Path
 
 from click.testing import CliRunner
 from programs import BIN, ROOT, Programs, free_ports
@@ -86,10 +86,10 @@ class Hospitals:
     # What people type.
 
     def at_coordinator(self, *arguments):
-        return _typed(coordinator_commands, *arguments)
+        return _typed(coordinator_commands, *arguments, WARDROUND_COORDINATOR=self.coordinator)
 
     def at_site(self, name, *arguments):
-        return _typed(site_commands, *arguments, "--config", self.site(name) / "site.yaml")
+        return _typed(site_commands, *arguments, WARDROUND_SITE=self.site(name) / "site.yaml")
 
     def site(self, name):
         return self.folder / name
@@ -102,6 +102,7 @@ class Hospitals:
         settings.write_text(
             f"name: trial\naddress: 127.0.0.1\nsites_port: {self.sites_port}\n"
             f"control_port: {self.control_port}\nsuperlink: 127.0.0.1:{self.superlink_port}\n"
+            f"run: {self.folder}/nginx\n"
         )
         self.at_coordinator("provision", settings, "--to", self.coordinator)
 
@@ -116,18 +117,14 @@ class Hospitals:
         connection = self.connection(name)
         kit = self.folder / f"{name}.kit.json"
         self.at_site(name, "init", "--to", connection)
-        self.at_coordinator(
-            "admit", connection / "request.json", "--folder", self.coordinator, "--to", kit, "--yes"
-        )
+        self.at_coordinator("admit", connection / "request.json", "--to", kit, "--yes")
         self.at_site(name, "install", kit, "--to", connection, "--yes")
         self.reload()
 
     def _researcher(self, name):
         connection, kit = self.folder / name, self.folder / f"{name}.kit.json"
         self.at_coordinator("researcher", "init", "--name", name, "--to", connection)
-        self.at_coordinator(
-            "admit", connection / "request.json", "--folder", self.coordinator, "--to", kit, "--yes"
-        )
+        self.at_coordinator("admit", connection / "request.json", "--to", kit, "--yes")
         self.at_coordinator("researcher", "install", kit, "--to", connection, "--yes")
         self.reload()
         home = self.folder / "flwr"
@@ -148,6 +145,9 @@ class Hospitals:
             shutil.copytree(ROOT / part, app / part, ignore=shutil.ignore_patterns("__pycache__"))
         for part in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / part, app / part)
+        for part in ("simulation", "tests", "docs"):  # which the bundle leaves out, if they are there
+            (app / part).mkdir()
+            (app / part / "empty.py").touch()
         names = "".join(f"  {name}: {{}}\n" for name in self.sites)
         (app / "conf/federation/hospitals.yaml").write_text(
             f"name: hospitals\nsites:\n{names}deadline: 60\npatience: 90\n"
@@ -173,8 +173,11 @@ class Hospitals:
         folder = ("--folder", self.coordinator)
         address = f"127.0.0.1:{self.superlink_port}"
         database = self.folder / "superlink.db"
-        self.programs.start("superlink", here, "superlink", *folder, "--database", database, "--listen", address)
+        self.programs.start(
+            "superlink", here, "superlink", *folder, "--database", database, "--listen", address
+        )
         self.programs.start("coordinator", here, "launcher", *folder, "--runtime", address)
+        (self.folder / "nginx").mkdir(exist_ok=True)
         nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
         self.programs.start(
             "nginx", nginx, "-e", "stderr", "-p", self.coordinator / "gateway", "-c", "nginx.conf"
@@ -184,8 +187,6 @@ class Hospitals:
 
     def reload(self):
         """Have nginx read its lists anew."""
-        import signal
-
         self.programs.kill("nginx", signal.SIGHUP, wait=False)
         time.sleep(0.5)
 
@@ -225,13 +226,15 @@ class Hospitals:
         told = self.programs.run(
             BIN / "flwr", "run", self.folder / "app", "trial", "--run-config", config, "--format", "json"
         )
-        return int(json.loads(told[told.index("{") :])["run-id"])
+        answer = json.loads(told[told.index("{") :])
+        assert answer["success"], answer
+        return int(answer["run-id"])
 
     def approve(self):
         """Everybody agrees to what waits in their inbox."""
         for name in self.sites:
             for study in waiting(self.at_site(name, "study", "inbox")):
-                self.at_site(name, "study", "approve", study, "--by", "Dr. Frei")
+                self.at_site(name, "study", "approve", study, "--by", "Dr. Frei", "--until", "2999-12-31")
 
     def run_folder(self, run):
         return self.coordinator / "runs" / f"flower-{run}"
@@ -262,7 +265,9 @@ def waiting(inbox):
     return [word for word in words if len(word) == 12]
 
 
-def _typed(commands, *arguments):
-    result = CliRunner().invoke(commands, [str(argument) for argument in arguments], catch_exceptions=False)
+def _typed(commands, *arguments, **environment):
+    words = [str(argument) for argument in arguments]
+    known = {name: str(value) for name, value in environment.items()}
+    result = CliRunner().invoke(commands, words, env=known, catch_exceptions=False)
     assert result.exit_code == 0, f"{arguments}: {result.output}"
     return result.output

@@ -11,8 +11,9 @@ from cryptography import x509
 
 from federation.certificates import is_authority, names_of, public_bytes, read_private_key
 from federation.errors import ConfigError, DataError
-from server_app.admission.folder import ADMINISTRATOR, Folder, provision
+from server_app.admission.folder import Folder, provision
 from server_app.admission.settings import read_settings
+from server_app.gateway import ADMINISTRATOR
 
 FILES = [
     *("administrator/client.crt", "administrator/client.key", "administrator/coordinator.crt"),
@@ -21,7 +22,7 @@ FILES = [
     *("authority/researchers.crt", "authority/researchers.key"),
     *("authority/sites.crt", "authority/sites.key"),
     "federation.yaml",
-    "gateway/nodes.map",
+    *("gateway/nginx.conf", "gateway/nodes.map"),
     *("gateway/researchers.crl", "gateway/researchers.crt"),
     *("gateway/server.crt", "gateway/server.key"),
     *("gateway/sites.crl", "gateway/sites.crt", "gateway/superlink.crt"),
