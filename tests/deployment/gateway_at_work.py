@@ -110,7 +110,7 @@ class Federation:
     def gateway(self, *weakened: tuple[str, str], **changes):
         """A running nginx; in its configuration each first text is replaced by its second."""
         settings = {"superlink": f"127.0.0.1:{self.superlink.port}", "run": str(self.folder / "run")}
-        settings |= {"sites_port": free_port(), "control_port": free_port()} | changes
+        settings |= dict(zip(("sites_port", "control_port"), free_ports(2), strict=True)) | changes
         config = gateway_config(Gateway(**settings))
         for strict, lax in weakened:
             assert strict in config
@@ -146,9 +146,15 @@ class Federation:
         return context
 
 
+def free_ports(count):
+    """Ports that nobody has; all different."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in held]
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def wait_for(port, process, errors):

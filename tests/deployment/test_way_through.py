@@ -19,7 +19,7 @@ import pytest
 from certificates import Authority, public_pem
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from gateway_at_work import Federation, free_port
+from gateway_at_work import Federation, free_port, free_ports
 
 pytestmark = [
     pytest.mark.deployment,
@@ -139,7 +139,7 @@ class TestBytes:
         assert way.complaints() == []
 
     def test_where_the_coordinator_starts_again_the_next_request_finds_it(self, federation, tmp_path):
-        ports = {"sites_port": free_port(), "control_port": free_port()}
+        ports = dict(zip(("sites_port", "control_port"), free_ports(2), strict=True))
         with ExitStack() as stack:
             with federation.gateway(**ports) as door:
                 way = stack.enter_context(
