@@ -55,7 +55,7 @@ class Gateway(Frozen):
     Attributes:
         sites_port: where hospitals connect.
         control_port: where researchers and the administrator do.
-        superlink: where the SuperLink listens, ``host:port``.
+        superlink: where the SuperLink listens, ``host:port``, with a certificate for the name superlink.
         resolver: the name service that knows that host; Docker's own by default. Not asked for an address.
         run: a folder that nginx may write to: its process number, and what does not fit into memory.
     """
@@ -78,8 +78,8 @@ class Gateway(Frozen):
 def gateway_config(settings: Gateway) -> str:
     """``nginx.conf`` for ``nginx -e stderr -p FOLDER/gateway -c nginx.conf``, with all else in that folder.
 
-    nginx finds there server.{key,crt}, {sites,researchers}.{crt,crl} and nodes.map, and reads them again, as
-    this file, on SIGHUP.
+    nginx finds there server.{key,crt}, {sites,researchers}.{crt,crl}, nodes.map and superlink.crt, and reads
+    them again, as this file, on SIGHUP.
     """
     sites = "".join(_location(path) for path in SITES)
     control = "".join(
@@ -158,7 +158,7 @@ http {
     # Who: the certificate's common name, which is all that a subject has here.
     map $ssl_client_s_dn $who {
         default "";
-        "~^CN=(?<name>[a-z][a-z0-9_]*)$" $name;
+        "~^CN=(?<name>[a-z][a-z0-9_-]*)$" $name;
     }
     # Which SuperNode a certificate may speak for. Flower signs a timestamp alone and none of the rest, so the
     # key in the header has to belong to who is at the other end of TLS.
@@ -193,15 +193,15 @@ http {
 
     # The variable in proxy_pass has the SuperLink looked up with each request: nginx starts before it, and
     # finds it again after its restart. An upstream block would look once, and not start without an answer.
-    # The price is one TCP connection a request inside this machine. With it goes the race against uvicorn,
+    # The price is one TLS connection a request inside this machine. With it goes the race against uvicorn,
     # which closes idle connections after 5 s.@resolver
-    proxy_http_version 1.1;
-    proxy_set_header Connection "";
-    # Flower authenticates SuperNodes only where the SuperLink itself has TLS.
+    # Flower authenticates SuperNodes only where the SuperLink itself has TLS, and it alone has this key.
     proxy_ssl_trusted_certificate superlink.crt;
     proxy_ssl_verify on;
     proxy_ssl_name superlink;
     proxy_ssl_protocols TLSv1.3;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
     # One header, the one that was compared, however many were sent.
     proxy_set_header flwr-public-key $http_flwr_public_key;
     proxy_connect_timeout 5s;

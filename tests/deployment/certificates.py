@@ -100,6 +100,18 @@ class Authority:
         return Pair(key, builder.sign(self.own.key, hashes.SHA384()))
 
 
+def self_signed(*names: str) -> Pair:
+    """A server's certificate that is its own authority."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    builder = (
+        _builder(_named(names[0]), _named(names[0]), key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([Usage.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative(each) for each in names]), critical=False)
+    )
+    return Pair(key, builder.sign(key, hashes.SHA384()))
+
+
 def public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """What a SuperNode's header holds, before base64."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

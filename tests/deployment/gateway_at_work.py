@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from certificates import Authority, Pair, public_pem
+from certificates import Authority, Pair, public_pem, self_signed
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from server_app.gateway import STREAMS, Gateway, gateway_config
@@ -42,7 +42,9 @@ class Came:
 class SuperLink:
     """Believes every Content-Length, as a server that knows no better, and keeps what came."""
 
-    def __init__(self, host="127.0.0.1", port=0):
+    def __init__(self, pair, host="127.0.0.1", port=0):
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.show(pair)
         self._listening = socket.create_server((host, port))
         self.host, self.port = self._listening.getsockname()
         self.came: list[Came] = []
@@ -60,8 +62,18 @@ class SuperLink:
                 accepted, _ = self._listening.accept()
                 threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
+    def show(self, pair):
+        """Be known by this certificate from now on."""
+        with tempfile.TemporaryDirectory() as folder:
+            pair.write(Path(folder), "superlink")
+            self._tls.load_cert_chain(f"{folder}/superlink.crt", f"{folder}/superlink.key")
+
     def _serve(self, accepted):
-        with accepted, accepted.makefile("rwb") as stream, suppress(OSError):
+        with suppress(OSError), self._tls.wrap_socket(accepted, server_side=True) as connection:
+            self._talk(connection)
+
+    def _talk(self, connection):
+        with connection.makefile("rwb") as stream:
             while line := stream.readline():
                 headers = []
                 while (header := stream.readline().strip()) and header:
@@ -86,11 +98,15 @@ class Federation:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.superlink = SuperLink()
+        self.inside = self_signed("superlink", "localhost")
+        (folder / "superlink.crt").write_bytes(self.inside.pem)
+        self.superlink = SuperLink(self.inside)
         self.coordinator = Authority("coordinator")
         self.sites, self.researchers = Authority("sites"), Authority("researchers")
         self.alder, self.beech = self.sites.client("alder"), self.sites.client("beech")
-        self.grace, self.administrator = (self.researchers.client(n) for n in ("grace", "administrator"))
+        self.grace, self.administrator = (
+            self.researchers.client(n) for n in ("grace", "wardround-administrator")
+        )
         self.left = self.sites.client("alder")
         self.sites.revoke(self.left)
         self.gone = self.researchers.client("grace")

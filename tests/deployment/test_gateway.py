@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from certificates import Authority
+from certificates import Authority, self_signed
 from gateway_at_work import NOBODY, Door, Federation, NameServer, SuperLink, free_port, post, status
 
 from server_app.gateway import ADMINISTRATORS, RESEARCHERS, SITES, STREAMS
@@ -123,7 +123,7 @@ class Attack:
     weakened: tuple[tuple[str, str], ...]
 
 
-ANYTHING = ("location / { return 403; }", "location / { proxy_pass http://SUPERLINK$uri; }")
+ANYTHING = ("location / { return 403; }", "location / { proxy_pass https://SUPERLINK$uri; }")
 AS_SENT = ("if ($request_uri != $uri) { return 403; }", "")
 OWN_KEY = ("if ($its_own_node = 0) { return 403; }", "")
 NO_LOOK = (("ssl_verify_client on;", "ssl_verify_client off;"),)
@@ -247,7 +247,7 @@ ATTACKS = [
         "the whole subject is compared",
         lambda door, f: door.site(f.sites.client("alder,OU=x"), post(PULL, f.keys["alder"])),
         "compares its beginning",
-        (("[a-z0-9_]*)$", "[a-z0-9_]*)"),),
+        (("[a-z0-9_-]*)$", "[a-z0-9_-]*)"),),
     ),
     Attack(
         "to have an older TLS spoken",
@@ -492,12 +492,40 @@ class TestSmuggling:
     @pytest.mark.mutant(SMUGGLING, "carries bytes and does not read them")
     def test_without_a_gateway_that_reads_it_would(self, federation):
         federation.superlink.came.clear()
-        with socket.create_connection((federation.superlink.host, federation.superlink.port)) as plain:
-            plain.sendall(smuggled("Content-Length: 0"))
-            plain.shutdown(socket.SHUT_WR)
-            while plain.recv(1 << 16):
-                pass
+        context = ssl.create_default_context(cadata=federation.inside.pem.decode())
+        with (
+            socket.create_connection((federation.superlink.host, federation.superlink.port)) as plain,
+            context.wrap_socket(plain, server_hostname="superlink") as connection,
+        ):
+            connection.sendall(smuggled("Content-Length: 0"))
+            answers = b""
+            while answers.count(b"superlink") < 2:
+                answers += connection.recv(1 << 16)
         assert "/v1/control/register-node" in {came.path for came in federation.superlink.came}
+
+
+STANDS_IN = "to stand in for the SuperLink on the coordinator's inner network"
+
+
+def told_to_another(federation, *weakened):
+    """What reaches somebody at the SuperLink's address who has not its key."""
+    federation.superlink.show(self_signed("superlink"))
+    try:
+        with federation.gateway(*weakened) as door:
+            answer = door.researcher(federation.grace, post("/v1/control/start-run"))
+    finally:
+        federation.superlink.show(federation.inside)
+    return status(answer), federation.superlink.came
+
+
+@pytest.mark.attack(STANDS_IN, held_by="one certificate, which the gateway knows")
+def test_nothing_is_said_to_another_superlink(federation):
+    assert told_to_another(federation) == (502, [])
+
+
+@pytest.mark.mutant(STANDS_IN, "believes any certificate")
+def test_a_gateway_that_does_not_look_tells_it_all(federation):
+    assert told_to_another(federation, ("proxy_ssl_verify on;", "proxy_ssl_verify off;"))[1]
 
 
 RESUMED = "to come back by a session of before the revocation"
@@ -584,7 +612,7 @@ class TestRunning:
         with federation.gateway(superlink=f"superlink:{port}", resolver=resolver) as door:
             assert status(door.researcher(federation.grace, post(RUNS))) == 502
             for address in ("127.0.0.1", "127.0.0.2"):
-                superlink = SuperLink(address, port)
+                superlink = SuperLink(federation.inside, address, port)
                 names.address = address
                 end = time.monotonic() + 20
                 while status(door.researcher(federation.grace, post(RUNS))) != 200:

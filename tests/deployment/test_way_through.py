@@ -157,17 +157,20 @@ class TestFlower:
     """The installed flwr, which knows neither of the gateways."""
 
     @pytest.fixture
-    def superlink(self, tmp_path):
+    def superlink(self, federation, tmp_path):
         port = free_port()
-        command = [program("flower-superlink"), "--insecure", "--host", "127.0.0.1", "--port", str(port)]
-        options = ["--isolation", "process", "--superexec-auth-secret-file"]
+        federation.inside.write(tmp_path / "inside", "superlink")
+        command = [program("flower-superlink"), "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--ssl-certfile", "inside/superlink.crt", "--ssl-keyfile", "inside/superlink.key"]
+        command += ["--ssl-ca-certfile", "inside/superlink.crt"]
+        options = ["--enable-supernode-auth", "--isolation", "process", "--superexec-auth-secret-file"]
         (tmp_path / "secret").write_text("0" * 64)
         (tmp_path / "superlink").mkdir()
         home = {"FLWR_HOME": str(tmp_path / "superlink")}
         with (tmp_path / "superlink.log").open("wb") as log:
             command = [*command, *options, str(tmp_path / "secret"), "--database", str(tmp_path / "state.db")]
             with running(command, log, tmp_path, **home) as process:
-                until(lambda: answers(port), process)
+                until(lambda: answers(port, federation.inside.pem), process)
                 yield f"127.0.0.1:{port}"
 
     def test_nodes_come_online_and_runs_are_started_and_stopped(self, superlink, federation, tmp_path):
@@ -231,9 +234,11 @@ def program(name):
     return str(Path(sys.executable).with_name(name))
 
 
-def answers(port):
+def answers(port, authority):
+    context = ssl.create_default_context(cadata=authority.decode())
     with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+        url = f"https://localhost:{port}/health"
+        return httpx.get(url, trust_env=False, verify=context).status_code == 200
     return False
 
 
