@@ -239,6 +239,41 @@ class Hospitals:
     def run_folder(self, run):
         return self.coordinator / "runs" / f"flower-{run}"
 
+    def summary(self, run):
+        path = self.run_folder(run) / "summary.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def ended_at_flower(self, run, seconds=180):
+        """Wait until Flower says that a run is over, whatever became of it."""
+
+        def over():
+            told = self.programs.run(BIN / "flwr", "ls", "trial", "--run-id", run, "--format", "json")
+            answer = json.loads(told[told.index("{") :])
+            return answer["success"] and answer["runs"][0]["status"].startswith("finished")
+
+        self.programs.until(over, f"the end of run {run} at Flower", seconds)
+
+    def completed(self, run, seconds=400):
+        """Wait until a run that went on has ended well."""
+        self.programs.until(
+            lambda: self.summary(run).get("status") == "completed", f"the end of run {run}", seconds
+        )
+
+    def until_rounds(self, run, count, seconds=300):
+        self.programs.until(lambda: len(self.rounds(run)) >= count, f"round {count} of {run}", seconds)
+
+    def killed_and_back(self, name):
+        """SIGKILL, and start again as Docker would: with a pause that grows, until it stays."""
+        # A container goes as a whole. Of a launcher's children it is tried that they go by themselves.
+        self.programs.kill(name, whole=name == "nginx")
+        for pause in (0, 10, 20, 40, 60):
+            time.sleep(pause)
+            self.programs.start_again(name)
+            time.sleep(8)
+            if self.programs.running(name):
+                return
+        raise AssertionError(f"{name} does not stay up\n{self.programs.log(name)[-2000:]}")
+
     def ended(self, run, seconds=300):
         """The run's summary, once it is there."""
         summary = self.run_folder(run) / "summary.json"

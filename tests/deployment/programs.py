@@ -86,10 +86,12 @@ class Programs:
             "PATH": os.pathsep.join([str(BIN), "/usr/sbin", os.environ["PATH"]]),
         }
 
-    def kill(self, name, number=signal.SIGKILL, *, wait=True):
-        """Send the program itself (not its children) a signal."""
+    def kill(self, name, number=signal.SIGKILL, *, wait=True, whole=False):
+        """Send the program a signal; ``whole``: and all that it has started."""
         process = self._processes[name]
-        if process.poll() is None:
+        if whole:
+            self._signal(process, number)
+        elif process.poll() is None:
             process.send_signal(number)
         if wait:
             process.wait()

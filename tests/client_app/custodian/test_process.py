@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import client_app
-from client_app.commands.custodian import OneLine
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.ledger import Ledger
 from client_app.custodian.process import alone_in, run_custodian
@@ -22,6 +21,7 @@ from client_app.desk.questions import Approve, Revoke, Withdraw
 from client_app.site import hospital
 from client_app.socket_client import SocketClient
 from federation.errors import ConfigError, DataError, LedgerError, RunError, WardroundError
+from federation.logs import OneLine
 from federation.messages import DescribeReply, DescribeRequest, TrainReply, TrainRequest
 
 PATIENCE = 60.0
