@@ -3,9 +3,9 @@
 import numpy as np
 import psutil
 import pytest
-from hospitals import Hospitals
-from programs import Programs
 
+from benchmarks.hospitals import Hospitals
+from benchmarks.programs import Programs
 from client_app.desk.client import AdminClient
 from federation.models import build_network, layout_of
 from federation.study import Study

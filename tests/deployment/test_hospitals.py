@@ -1,8 +1,9 @@
 """Four hospitals and a coordinator as real processes, through both gateways."""
 
 import pytest
-from hospitals import Hospitals
-from programs import Programs
+
+from benchmarks.hospitals import Hospitals
+from benchmarks.programs import Programs
 
 pytestmark = pytest.mark.deployment
 

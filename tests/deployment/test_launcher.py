@@ -5,7 +5,8 @@ import os
 import sys
 
 import pytest
-from programs import BIN, ROOT, Programs, free_ports
+
+from benchmarks.programs import BIN, ROOT, Programs, free_ports
 
 pytestmark = pytest.mark.deployment
 HERE = ROOT / "tests/deployment"

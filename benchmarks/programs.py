@@ -1,4 +1,4 @@
-"""Real programs that tests start, kill and start again; none outlives its test."""
+"""Real programs that tests and benchmarks start, kill and start again; none outlives its ``with`` block."""
 
 import os
 import signal
@@ -6,13 +6,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self, TypeVar
 
+from federation.errors import RunError
 from federation.flower_programs import ENVIRONMENT
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+
+Value = TypeVar("Value")
 
 
 class Programs:
@@ -24,13 +29,13 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._processes = {}
-        self._commands = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, tuple[tuple[object, ...], dict[str, str]]] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for name in list(self._processes):
             self.kill(name, signal.SIGTERM, wait=False)
         for name in list(self._processes):
@@ -41,12 +46,13 @@ class Programs:
         for process in self._processes.values():
             self._signal(process, signal.SIGKILL)  # what it left behind in its group
 
-    def start(self, name, *command, **environment):
+    def start(self, name: str, *command: object, **environment: str) -> None:
         """Start ``command`` as ``name``; its output goes to ``NAME.log``."""
-        assert name not in self._processes or self._processes[name].poll() is not None
+        if name in self._processes and self.running(name):
+            raise RunError(f"{name} runs already")
         self._commands[name] = (command, environment)
         with self.log_file(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen(
+            self._processes[name] = subprocess.Popen(  # noqa: S603
                 [str(part) for part in command],
                 cwd=self.folder,
                 env={**self.environment, **environment},
@@ -56,13 +62,14 @@ class Programs:
                 start_new_session=True,
             )
 
-    def start_again(self, name):
+    def start_again(self, name: str) -> None:
+        """Start a program that has ended, as it was started before."""
         command, environment = self._commands[name]
         self.start(name, *command, **environment)
 
-    def run(self, *command, **environment):
+    def run(self, *command: object, **environment: str) -> str:
         """Run ``command`` to its end; its output is returned, of either kind."""
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             [str(part) for part in command],
             check=False,
             cwd=self.folder,
@@ -72,11 +79,13 @@ class Programs:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, done.stdout
+        if done.returncode != 0:
+            raise RunError(f"{command}: {done.stdout}")
         return done.stdout
 
     @property
-    def environment(self):
+    def environment(self) -> dict[str, str]:
+        """Of all programs here."""
         return {
             **os.environ,
             **ENVIRONMENT,
@@ -86,7 +95,9 @@ class Programs:
             "PATH": os.pathsep.join([str(BIN), "/usr/sbin", os.environ["PATH"]]),
         }
 
-    def kill(self, name, number=signal.SIGKILL, *, wait=True, whole=False):
+    def kill(
+        self, name: str, number: signal.Signals = signal.SIGKILL, *, wait: bool = True, whole: bool = False
+    ) -> None:
         """Send the program a signal; ``whole``: and all that it has started."""
         process = self._processes[name]
         if whole:
@@ -96,47 +107,57 @@ class Programs:
         if wait:
             process.wait()
 
-    def running(self, name):
+    def running(self, name: str) -> bool:
+        """Whether it has not ended."""
         return self._processes[name].poll() is None
 
-    def pid(self, name):
+    def pid(self, name: str) -> int:
+        """Its number."""
         return self._processes[name].pid
 
-    def log_file(self, name):
+    def log_file(self, name: str) -> Path:
+        """Where its output goes."""
         return self.folder / f"{name}.log"
 
-    def log(self, name):
+    def log(self, name: str) -> str:
+        """Its output so far."""
         return self.log_file(name).read_text(errors="replace")
 
-    def until(self, condition, what, seconds=120):
-        """Wait until ``condition()`` is true; what it gave is returned."""
+    def until(self, condition: Callable[[], Value], what: str, seconds: float = 120) -> Value:
+        """Wait until ``condition()`` is true; what it gave is returned.
+
+        Raises:
+            RunError: it was not in time; with the end of every log.
+        """
         end = time.monotonic() + seconds
         while True:
             if value := condition():
                 return value
             if time.monotonic() > end:
                 logs = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self._processes)
-                raise AssertionError(f"{what} did not happen within {seconds} s\n{logs}")
+                raise RunError(f"{what} did not happen within {seconds} s\n{logs}")
             time.sleep(0.1)
 
-    def until_said(self, name, text, seconds=120):
+    def until_said(self, name: str, text: str, seconds: float = 120) -> None:
         """Wait until ``name`` has logged ``text``."""
         self.until(lambda: text in self.log(name), f"{name} saying {text!r}", seconds)
 
-    def until_listening(self, port, seconds=120):
-        def listening():
+    def until_listening(self, port: int, seconds: float = 120) -> None:
+        """Wait until somebody listens on ``port`` of loopback."""
+
+        def listening() -> bool:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", port)) == 0
 
         self.until(listening, f"port {port}", seconds)
 
     @staticmethod
-    def _signal(process, number):
+    def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
 
 
-def free_ports(count):
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on just now."""
     probes = [socket.socket() for _ in range(count)]
     try:

@@ -8,11 +8,16 @@ import json
 import shutil
 import signal
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
 
+import click
 from click.testing import CliRunner
-from programs import BIN, ROOT, Programs, free_ports
 
+from benchmarks.programs import BIN, ROOT, Programs, free_ports
 from client_app.cli import commands as site_commands
+from federation.errors import RunError
 from server_app.coordinator import commands as coordinator_commands
 
 SITES = ("alder", "birch", "cedar", "dogwood")
@@ -61,7 +66,7 @@ class Hospitals:
         sites: the hospitals' names.
     """
 
-    def __init__(self, programs: Programs, sites=SITES) -> None:
+    def __init__(self, programs: Programs, sites: Sequence[str] = SITES) -> None:
         self.programs = programs
         self.folder = programs.folder
         self.sites = sites
@@ -71,7 +76,8 @@ class Hospitals:
         self.gateway_ports = dict(zip(sites, ports[4::2], strict=True))
         self.runtime_ports = dict(zip(sites, ports[5::2], strict=True))
 
-    def set_up(self):
+    def set_up(self) -> Self:
+        """Everybody joins and starts."""
         self._coordinator()
         self.start_coordinator()
         for part, name in enumerate(self.sites):
@@ -85,19 +91,23 @@ class Hospitals:
 
     # What people type.
 
-    def at_coordinator(self, *arguments):
+    def at_coordinator(self, *arguments: object) -> str:
+        """What ``wardround-coordinator`` says."""
         return _typed(coordinator_commands, *arguments, WARDROUND_COORDINATOR=self.coordinator)
 
-    def at_site(self, name, *arguments):
+    def at_site(self, name: str, *arguments: object) -> str:
+        """What a hospital's ``wardround-site`` says."""
         return _typed(site_commands, *arguments, WARDROUND_SITE=self.site(name) / "site.yaml")
 
-    def site(self, name):
+    def site(self, name: str) -> Path:
+        """A hospital's folder."""
         return self.folder / name
 
-    def connection(self, name):
+    def connection(self, name: str) -> Path:
+        """What it made and got to be a member."""
         return self.site(name) / "connection"
 
-    def _coordinator(self):
+    def _coordinator(self) -> None:
         settings = self.folder / "federation.yaml"
         settings.write_text(
             f"name: trial\naddress: 127.0.0.1\nsites_port: {self.sites_port}\n"
@@ -106,13 +116,13 @@ class Hospitals:
         )
         self.at_coordinator("provision", settings, "--to", self.coordinator)
 
-    def _site(self, name, part):
+    def _site(self, name: str, part: int) -> None:
         folder = self.site(name)
         for made in (folder, folder / "relay", folder / "admin"):
             made.mkdir()
         (folder / "site.yaml").write_text(SITE.format(name=name, part=part, folder=folder))
 
-    def join(self, name):
+    def join(self, name: str) -> None:
         """Become a member: a request one way, a kit the other."""
         connection = self.connection(name)
         kit = self.folder / f"{name}.kit.json"
@@ -121,7 +131,7 @@ class Hospitals:
         self.at_site(name, "install", kit, "--to", connection, "--yes")
         self.reload()
 
-    def _researcher(self, name):
+    def _researcher(self, name: str) -> None:
         connection, kit = self.folder / name, self.folder / f"{name}.kit.json"
         self.at_coordinator("researcher", "init", "--name", name, "--to", connection)
         self.at_coordinator("admit", connection / "request.json", "--to", kit, "--yes")
@@ -139,7 +149,7 @@ class Hospitals:
         )
         self.programs.until_listening(self.tunnel_port)
 
-    def _app(self):
+    def _app(self) -> None:
         app = self.folder / "app"
         for part in ("client_app", "server_app", "federation", "tasks", "conf"):
             shutil.copytree(ROOT / part, app / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -153,7 +163,7 @@ class Hospitals:
             f"name: hospitals\nsites:\n{names}deadline: 60\npatience: 90\n"
         )
 
-    def roster(self):
+    def roster(self) -> None:
         """Everybody's key in one signed list, which everybody pins."""
         files = []
         for name in self.sites:
@@ -168,7 +178,8 @@ class Hospitals:
 
     # Processes.
 
-    def start_coordinator(self):
+    def start_coordinator(self) -> None:
+        """Start SuperLink, launcher and gateway."""
         here = BIN / "wardround-coordinator"
         folder = ("--folder", self.coordinator)
         address = f"127.0.0.1:{self.superlink_port}"
@@ -185,16 +196,17 @@ class Hospitals:
         self.programs.until_listening(self.superlink_port)
         self.programs.until_listening(self.sites_port)
 
-    def reload(self):
+    def reload(self) -> None:
         """Have nginx read its lists anew."""
         self.programs.kill("nginx", signal.SIGHUP, wait=False)
         time.sleep(0.5)
 
-    def start_site(self, name):
+    def start_site(self, name: str) -> None:
+        """Start all of a hospital's processes."""
         for part in ("custodian", "gateway", "supernode", "launcher"):
             self.start_part(name, part)
 
-    def start_part(self, name, part):
+    def start_part(self, name: str, part: str) -> None:
         """Start one of a hospital's processes."""
         here, connection = BIN / "wardround-site", ("--connection", self.connection(name))
         runtime = ("--runtime", f"127.0.0.1:{self.runtime_ports[name]}")
@@ -213,56 +225,61 @@ class Hospitals:
 
     # Studies.
 
-    def run(self, **changes):
+    def run(self, **changes: object) -> int:
         """Have the researcher run a study; returns Flower's number of the run."""
         settings = STUDY | {key.replace("__", "."): value for key, value in changes.items()}
         overrides = " ".join(f"{key}={value}" for key, value in settings.items())
         return self._flwr_run(f'study="nodule_ct" overrides="{overrides}"')
 
-    def resume(self, folder):
+    def resume(self, folder: Path) -> int:
+        """Have another run go on with that one."""
         return self._flwr_run(f'study="nodule_ct" overrides="resume={folder.name}"')
 
-    def _flwr_run(self, config):
+    def _flwr_run(self, config: str) -> int:
         told = self.programs.run(
             BIN / "flwr", "run", self.folder / "app", "trial", "--run-config", config, "--format", "json"
         )
         answer = json.loads(told[told.index("{") :])
-        assert answer["success"], answer
+        if not answer["success"]:
+            raise RunError(f"flwr run: {answer}")
         return int(answer["run-id"])
 
-    def approve(self):
+    def approve(self) -> None:
         """Everybody agrees to what waits in their inbox."""
         for name in self.sites:
             for study in waiting(self.at_site(name, "study", "inbox")):
                 self.at_site(name, "study", "approve", study, "--by", "Dr. Frei", "--until", "2999-12-31")
 
-    def run_folder(self, run):
+    def run_folder(self, run: int) -> Path:
+        """Where its record is."""
         return self.coordinator / "runs" / f"flower-{run}"
 
-    def summary(self, run):
+    def summary(self, run: int) -> dict[str, Any]:
+        """``summary.json``; empty while there is none."""
         path = self.run_folder(run) / "summary.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def ended_at_flower(self, run, seconds=180):
+    def ended_at_flower(self, run: int, seconds: float = 180) -> None:
         """Wait until Flower says that a run is over, whatever became of it."""
 
-        def over():
+        def over() -> bool:
             told = self.programs.run(BIN / "flwr", "ls", "trial", "--run-id", run, "--format", "json")
             answer = json.loads(told[told.index("{") :])
-            return answer["success"] and answer["runs"][0]["status"].startswith("finished")
+            return bool(answer["success"]) and str(answer["runs"][0]["status"]).startswith("finished")
 
         self.programs.until(over, f"the end of run {run} at Flower", seconds)
 
-    def completed(self, run, seconds=400):
+    def completed(self, run: int, seconds: float = 400) -> None:
         """Wait until a run that went on has ended well."""
         self.programs.until(
             lambda: self.summary(run).get("status") == "completed", f"the end of run {run}", seconds
         )
 
-    def until_rounds(self, run, count, seconds=300):
+    def until_rounds(self, run: int, count: int, seconds: float = 300) -> None:
+        """Wait until so many rounds are on record."""
         self.programs.until(lambda: len(self.rounds(run)) >= count, f"round {count} of {run}", seconds)
 
-    def killed_and_back(self, name):
+    def killed_and_back(self, name: str) -> None:
         """SIGKILL, and start again as Docker would: with a pause that grows, until it stays."""
         # A container goes as a whole. Of a launcher's children it is tried that they go by themselves.
         self.programs.kill(name, whole=name == "nginx")
@@ -272,37 +289,39 @@ class Hospitals:
             time.sleep(8)
             if self.programs.running(name):
                 return
-        raise AssertionError(f"{name} does not stay up\n{self.programs.log(name)[-2000:]}")
+        raise RunError(f"{name} does not stay up\n{self.programs.log(name)[-2000:]}")
 
-    def ended(self, run, seconds=300):
+    def ended(self, run: int, seconds: float = 300) -> dict[str, Any]:
         """The run's summary, once it is there."""
         summary = self.run_folder(run) / "summary.json"
         self.programs.until(summary.exists, f"the end of run {run}", seconds)
-        return json.loads(summary.read_text())
+        return self.summary(run)
 
-    def approved_run(self, **changes):
+    def approved_run(self, **changes: object) -> int:
         """A run of a study to which everybody has agreed; the first one is refused for the lack of it."""
         refused = self.ended(self.run(**changes))
-        assert refused["status"] == "failed"
-        assert "not-approved" in refused["reason"]
+        if "not-approved" not in refused["reason"]:
+            raise RunError(f"a study that nobody has approved: {refused}")
         self.approve()
         return self.run(**changes)
 
-    def rounds(self, run):
+    def rounds(self, run: int) -> list[dict[str, Any]]:
+        """Those on record."""
         path = self.run_folder(run) / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in map(json.loads, lines) if line["event"] == "round"]
 
 
-def waiting(inbox):
+def waiting(inbox: str) -> list[str]:
     """The ids of studies in a printed inbox."""
     words = [line.split()[0] for line in inbox.splitlines() if "waiting" in line]
     return [word for word in words if len(word) == 12]
 
 
-def _typed(commands, *arguments, **environment):
+def _typed(commands: click.Group, *arguments: object, **environment: object) -> str:
     words = [str(argument) for argument in arguments]
     known = {name: str(value) for name, value in environment.items()}
     result = CliRunner().invoke(commands, words, env=known, catch_exceptions=False)
-    assert result.exit_code == 0, f"{arguments}: {result.output}"
+    if result.exit_code != 0:
+        raise RunError(f"{arguments}: {result.output}")
     return result.output
