@@ -133,17 +133,10 @@ class Tunnel:
             opened.callback(accepted.close)
             try:
                 near = await self._near(accepted)
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    connected = await dial(self.to.host, self.to.port, self._proxy)
-                    opened.callback(connected.close)
-                    far = await self._far(connected)
+                far = await self._far(opened)
                 opened.callback(cut, accepted)
-                opened.callback(cut, connected)
                 await _both_ways(near, far)
                 accepted.close()
-                connected.close()
-            except TimeoutError:
-                self._failures.tell("timeout", f"{self.to} did not answer within {_CONNECT_SECONDS:g} s")
             except RunError as error:
                 self._failures.tell(_kind(error), str(error))
             except OSError:
@@ -167,9 +160,15 @@ class Tunnel:
             raise RunError(f"a SuperNode did not begin TLS within {_HELLO_SECONDS:g} s") from None
         return end
 
-    async def _far(self, connected: socket.socket) -> End:
-        end = TlsEnd(connected, self._outside.now(), name=self.to.host, whole=True, who=str(self.to))
-        await end.shake_hands()
+    async def _far(self, opened: ExitStack) -> End:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                connected = await dial(self.to.host, self.to.port, self._proxy)
+                opened.callback(connected.close)
+                end = TlsEnd(connected, self._outside.now(), name=self.to.host, whole=True, who=str(self.to))
+                await end.shake_hands()
+        except TimeoutError:
+            raise RunError(f"{self.to} did not answer within {_CONNECT_SECONDS:g} s") from None
         return end
 
 
