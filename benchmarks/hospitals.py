@@ -21,6 +21,7 @@ from federation.errors import RunError
 from server_app.coordinator import commands as coordinator_commands
 
 SITES = ("alder", "birch", "cedar", "dogwood")
+_PARTS = ("custodian", "gateway", "supernode", "launcher")
 SITE = """
 name: {name}
 description: a hospital of the tests
@@ -70,11 +71,11 @@ class Hospitals:
         self.programs = programs
         self.folder = programs.folder
         self.sites = sites
+        self.members = list(sites)
         self.coordinator = self.folder / "coordinator"
-        ports = free_ports(4 + 2 * len(sites))
+        ports = free_ports(4 + 2 * (len(sites) + 1))  # one more may join
         self.superlink_port, self.sites_port, self.control_port, self.tunnel_port = ports[:4]
-        self.gateway_ports = dict(zip(sites, ports[4::2], strict=True))
-        self.runtime_ports = dict(zip(sites, ports[5::2], strict=True))
+        self._gateway_ports, self._runtime_ports = ports[4::2], ports[5::2]
 
     def set_up(self) -> Self:
         """Everybody joins and starts."""
@@ -122,11 +123,15 @@ class Hospitals:
             made.mkdir()
         (folder / "site.yaml").write_text(SITE.format(name=name, part=part, folder=folder))
 
-    def join(self, name: str) -> None:
+    def runtime_port(self, name: str) -> int:
+        """Where a hospital's SuperNode hands out messages."""
+        return self._runtime_ports[self.members.index(name)]
+
+    def join(self, name: str, *options: str) -> None:
         """Become a member: a request one way, a kit the other."""
         connection = self.connection(name)
         kit = self.folder / f"{name}.kit.json"
-        self.at_site(name, "init", "--to", connection)
+        self.at_site(name, "init", "--to", connection, *options)
         self.at_coordinator("admit", connection / "request.json", "--to", kit, "--yes")
         self.at_site(name, "install", kit, "--to", connection, "--yes")
         self.reload()
@@ -158,23 +163,49 @@ class Hospitals:
         for part in ("simulation", "tests", "docs"):  # which the bundle leaves out, if they are there
             (app / part).mkdir()
             (app / part / "empty.py").touch()
-        names = "".join(f"  {name}: {{}}\n" for name in self.sites)
-        (app / "conf/federation/hospitals.yaml").write_text(
-            f"name: hospitals\nsites:\n{names}deadline: 60\npatience: 90\n"
+        self.federation("hospitals", self.sites)
+
+    def federation(self, name: str, sites: Sequence[str]) -> None:
+        """Let the researcher choose ``federation=NAME``."""
+        names = "".join(f"  {site}: {{}}\n" for site in sites)
+        (self.folder / f"app/conf/federation/{name}.yaml").write_text(
+            f"name: {name}\nsites:\n{names}deadline: 60\npatience: 90\n"
         )
 
     def roster(self) -> None:
         """Everybody's key in one signed list, which everybody pins."""
-        files = []
-        for name in self.sites:
-            self.programs.until((self.site(name) / "admin/admin.sock").exists, f"{name}'s custodian")
-            files.append(self.folder / f"{name}.key.json")
-            self.at_site(name, "roster", "key", "--to", files[-1])
-        roster = self.coordinator / "roster.json"
-        key = self.coordinator / "roster.key"
-        self.at_coordinator("roster", "create", *files, "--key", key, "--to", roster)
-        for name in self.sites:
-            self.at_site(name, "roster", "pin", roster, "--by", "Dr. Frei", "--yes")
+        files = [self._key(name) for name in self.sites]
+        self.at_coordinator("roster", "create", *files, "--key", self._roster_key, "--to", self._roster)
+        self._pin()
+
+    def grow(self, name: str) -> None:
+        """A further hospital joins, and may be in studies of ``federation=grown``."""
+        self.members.append(name)
+        self._site(name, 0)
+        self.join(name)
+        self.start_site(name)
+        added = ("--add", self._key(name))
+        self.at_coordinator("roster", "change", self._roster, "--key", self._roster_key, *added)
+        self._pin()
+        self.federation("grown", self.members)
+
+    @property
+    def _roster(self) -> Path:
+        return self.coordinator / "roster.json"
+
+    @property
+    def _roster_key(self) -> Path:
+        return self.coordinator / "roster.key"
+
+    def _key(self, name: str) -> Path:
+        self.programs.until((self.site(name) / "admin/admin.sock").exists, f"{name}'s custodian")
+        file = self.folder / f"{name}.key.json"
+        self.at_site(name, "roster", "key", "--to", file)
+        return file
+
+    def _pin(self) -> None:
+        for name in self.members:
+            self.at_site(name, "roster", "pin", self._roster, "--by", "Dr. Frei", "--yes")
 
     # Processes.
 
@@ -203,14 +234,19 @@ class Hospitals:
 
     def start_site(self, name: str) -> None:
         """Start all of a hospital's processes."""
-        for part in ("custodian", "gateway", "supernode", "launcher"):
+        for part in _PARTS:
             self.start_part(name, part)
+
+    def stop_site(self, name: str) -> None:
+        """Stop all of a hospital's processes."""
+        for part in _PARTS:
+            self.programs.kill(f"{name}-{part}", signal.SIGTERM)
 
     def start_part(self, name: str, part: str) -> None:
         """Start one of a hospital's processes."""
         here, connection = BIN / "wardround-site", ("--connection", self.connection(name))
-        runtime = ("--runtime", f"127.0.0.1:{self.runtime_ports[name]}")
-        gateway = f"127.0.0.1:{self.gateway_ports[name]}"
+        runtime = ("--runtime", f"127.0.0.1:{self.runtime_port(name)}")
+        gateway = f"127.0.0.1:{self._gateway_ports[self.members.index(name)]}"
         arguments = {
             "custodian": ("--config", self.site(name) / "site.yaml"),
             "gateway": (*connection, "--listen", gateway),
@@ -246,7 +282,7 @@ class Hospitals:
 
     def approve(self) -> None:
         """Everybody agrees to what waits in their inbox."""
-        for name in self.sites:
+        for name in self.members:
             for study in waiting(self.at_site(name, "study", "inbox")):
                 self.at_site(name, "study", "approve", study, "--by", "Dr. Frei", "--until", "2999-12-31")
 

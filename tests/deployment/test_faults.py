@@ -4,8 +4,6 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.hospitals import Hospitals
-from benchmarks.programs import Programs
 from client_app.desk.client import AdminClient
 from federation.models import build_network, layout_of
 from federation.study import Study
@@ -13,12 +11,6 @@ from server_app.averaging import average_of
 from server_app.registry import Registry
 
 pytestmark = pytest.mark.deployment
-
-
-@pytest.fixture(scope="module")
-def hospitals(tmp_path_factory):
-    with Programs(tmp_path_factory.mktemp("federation")) as programs:
-        yield Hospitals(programs).set_up()
 
 
 def test_each_process_of_a_hospital_and_the_coordinators_gateway_are_killed_in_turn(hospitals):
