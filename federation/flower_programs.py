@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,10 @@ def become(program: str, *flags: str, **options: object) -> NoReturn:
     path = Path(sys.executable).with_name(program)
     if not path.is_file():
         raise ConfigError(f"{path} is not there; install flwr into this environment")
-    named = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     # A program of this environment, with no shell between.
-    os.execve(path, [program, *flags, *named], {**os.environ, **ENVIRONMENT})  # noqa: S606
+    os.execve(path, [program, *flags, *as_arguments(options)], {**os.environ, **ENVIRONMENT})  # noqa: S606
+
+
+def as_arguments(options: Mapping[str, object]) -> list[str]:
+    """``["--log-file", "x"]`` for ``{"log_file": "x"}``."""
+    return [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]

@@ -8,11 +8,13 @@ and the names by which they look up an app lead to the installed one.
 ``tests/federation/test_flower_runtime.py`` holds what is assumed of the installed version.
 """
 
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import httpx
 from flwr.app import Context
@@ -24,9 +26,12 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExec
 from flwr.supercore.logger import mirror_output_to_queue
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.runtime.run_serverapp import run_serverapp
+from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.runtime.run_clientapp import run_clientapp
+from flwr.supernode.start_client_internal import start_client_internal
 
 from federation.errors import ConfigError, RunError, WardroundError
+from federation.flower_programs import as_arguments
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
@@ -106,6 +111,26 @@ class RunStudy(Protocol):
         ...
 
 
+def run_supernode(**options: object) -> None:
+    """Be Flower's SuperNode, with its options, e.g. ``run_supernode(superlink="gateway:9443")``.
+
+    Flower's asks for a message every three seconds, and most of a round is this wait; here it is one. Twice a
+    second it looks whether a reply is there, which is ten times here.
+    """
+    sys.argv = ["flower-supernode", *as_arguments(options)]
+    _put(start_client_internal, time=_QuickTime())
+    flower_supernode()
+
+
+class _QuickTime:
+    """What the SuperNode's loop knows of time."""
+
+    _SLEEPS: ClassVar[dict[float, float]] = {3: 1.0, 0.5: 0.1}
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(self._SLEEPS.get(seconds, seconds))
+
+
 def answer_message(tasks: Tasks, task: Task, app: ClientApp) -> None:
     """Answer the message of ``task`` by ``app``, whatever the bundle has; ends the process."""
 
@@ -156,7 +181,7 @@ def _nothing(*_: Any, **__: Any) -> None:
     """Leave the bundle where it is."""
 
 
-def _put(function: Callable[..., Any], **names: Callable[..., Any]) -> None:
+def _put(function: Callable[..., Any], **names: Any) -> None:
     """Give names that ``function`` looks up in its module another meaning, for the rest of this process."""
     scope = function.__globals__
     for name, meaning in names.items():

@@ -1,5 +1,6 @@
 """``wardround-site supernode`` and ``launcher``: Flower's node, and what answers its messages."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -26,15 +27,14 @@ _runtime_option = click.option(
 )
 @_runtime_option
 def supernode(folder: Path, gateway: str, custodian: Path, runtime: str) -> None:
-    """Ask the coordinator for messages, through this hospital's gateway, and hand them to the launcher.
+    """Ask the coordinator for messages, through this hospital's gateway, and hand them to the launcher."""
+    from federation.flower_programs import ENVIRONMENT  # noqa: PLC0415
 
-    It becomes Flower's SuperNode, as this hospital's own.
-    """
-    from federation.flower_programs import become  # noqa: PLC0415
+    os.environ.update(ENVIRONMENT)
+    from federation.flower_runtime import run_supernode  # noqa: PLC0415
 
     host, _, port = runtime.rpartition(":")
-    become(
-        "flower-supernode",
+    run_supernode(
         superlink=gateway,
         root_certificates=folder / "inside.crt",
         auth_supernode_private_key=folder / "node.key",
