@@ -127,6 +127,10 @@ class Hospitals:
         """Where a hospital's SuperNode hands out messages."""
         return self._runtime_ports[self.members.index(name)]
 
+    def gateway_port(self, name: str) -> int:
+        """Where a hospital's gateway expects its SuperNode."""
+        return self._gateway_ports[self.members.index(name)]
+
     def join(self, name: str, *options: str) -> None:
         """Become a member: a request one way, a kit the other."""
         connection = self.connection(name)
@@ -165,11 +169,11 @@ class Hospitals:
             (app / part / "empty.py").touch()
         self.federation("hospitals", self.sites)
 
-    def federation(self, name: str, sites: Sequence[str]) -> None:
+    def federation(self, name: str, sites: Sequence[str], deadline: int = 60) -> None:
         """Let the researcher choose ``federation=NAME``."""
         names = "".join(f"  {site}: {{}}\n" for site in sites)
         (self.folder / f"app/conf/federation/{name}.yaml").write_text(
-            f"name: {name}\nsites:\n{names}deadline: 60\npatience: 90\n"
+            f"name: {name}\nsites:\n{names}deadline: {deadline}\npatience: 90\n"
         )
 
     def roster(self) -> None:
@@ -246,7 +250,7 @@ class Hospitals:
         """Start one of a hospital's processes."""
         here, connection = BIN / "wardround-site", ("--connection", self.connection(name))
         runtime = ("--runtime", f"127.0.0.1:{self.runtime_port(name)}")
-        gateway = f"127.0.0.1:{self._gateway_ports[self.members.index(name)]}"
+        gateway = f"127.0.0.1:{self.gateway_port(name)}"
         arguments = {
             "custodian": ("--config", self.site(name) / "site.yaml"),
             "gateway": (*connection, "--listen", gateway),

@@ -107,6 +107,11 @@ class Programs:
         if wait:
             process.wait()
 
+    @property
+    def names(self) -> list[str]:
+        """Of those that run."""
+        return [name for name in self._processes if self.running(name)]
+
     def running(self, name: str) -> bool:
         """Whether it has not ended."""
         return self._processes[name].poll() is None
