@@ -112,6 +112,10 @@ class Programs:
         """Of those that run."""
         return [name for name in self._processes if self.running(name)]
 
+    def exit_code(self, name: str, seconds: float = 120) -> int:
+        """Wait until the program has ended by itself."""
+        return self._processes[name].wait(seconds)
+
     def running(self, name: str) -> bool:
         """Whether it has not ended."""
         return self._processes[name].poll() is None

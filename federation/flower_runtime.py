@@ -8,9 +8,12 @@ and the names by which they look up an app lead to the installed one.
 ``tests/federation/test_flower_runtime.py`` holds what is assumed of the installed version.
 """
 
+import logging
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -152,12 +155,14 @@ def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
 
     def installed(*, grid: Grid, server_app_dir: str, context: Context, **_: Any) -> Context:
         try:
-            study(grid, context, Path(server_app_dir))
+            with _record_first():
+                study(grid, context, Path(server_app_dir))
         except WardroundError as error:
-            raise error.with_traceback(None) from None  # flwr log shows the researcher all of it
+            raise error.with_traceback(None) from None
         return context
 
     _put(run_serverapp, run_=installed)
+    logging.getLogger("flwr").addFilter(_reason_alone)
     shown: Queue[str | None] = Queue()
     mirror_output_to_queue(shown)  # flwr log
     run_serverapp(
@@ -168,6 +173,39 @@ def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
         certificates=tasks.certificate,
         runtime_dependency_install=False,
     )
+
+
+def _reason_alone(record: logging.LogRecord) -> bool:
+    """Have ``flwr log`` show what was refused, and not where in the program."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, WardroundError):
+        record.exc_info = None
+        record.msg, record.args = "%s: %s", (type(error).__name__, error)
+    return True
+
+
+@contextmanager
+def _record_first() -> Iterator[None]:
+    """Let a study that is stopped finish its record before Flower's own exit, which kills it after 5 s."""
+    numbers = (signal.SIGINT, signal.SIGTERM)  # flwr stop ends in the first
+    flowers = {number: signal.getsignal(number) for number in numbers}
+    stopped: list[signal.Signals] = []
+
+    def stop(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        stopped.append(signal.Signals(number))
+        raise SystemExit
+
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in flowers.items():
+            signal.signal(number, handler)
+        if stopped:
+            signal.raise_signal(stopped[0])
 
 
 def _read(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from server_app.commands.researcher import researcher
 from server_app.commands.roster import roster
 from server_app.commands.superlink import launcher, superlink
 from server_app.commands.tunnel import tunnel
+from server_app.commands.watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +26,7 @@ for command in (
     *(audit, model, predict, roster),
     *(provision, admit, revoke, members, sync),
     *(superlink, launcher),
-    *(researcher, tunnel),
+    *(researcher, tunnel, watch),
 ):
     commands.add_command(command)
 

@@ -1,0 +1,134 @@
+"""A researcher watches runs, whatever becomes of them."""
+
+import psutil
+import pytest
+from hospitals import Hospitals
+from programs import BIN, Programs, free_ports
+
+pytestmark = pytest.mark.deployment
+
+
+class Watcher:
+    """``wardround-coordinator watch`` as a program."""
+
+    def __init__(self, programs, through):
+        self.programs = programs
+        self.through = through
+        self.name = ""
+
+    def start(self, run, *options):
+        self.name = f"watch-{run}-{len(list(self.programs.folder.glob('watch-*')))}"
+        self.programs.start(
+            *(self.name, BIN / "wardround-coordinator", "watch", run, "--through", self.through, *options)
+        )
+
+    def until_said(self, text):
+        self.programs.until_said(self.name, text)
+
+    def end(self):
+        """Its exit code, and what it has said."""
+        return self.programs.exit_code(self.name), self.programs.log(self.name)
+
+    def whole(self, run, *options):
+        self.start(run, *options)
+        return self.end()
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    with Programs(tmp_path_factory.mktemp("superlink")) as programs:
+        yield programs
+
+
+@pytest.fixture(scope="module")
+def port(programs):
+    (port,) = free_ports(1)
+    command = (BIN / "flower-superlink", "--insecure", "--isolation", "process", "--host", "127.0.0.1")
+    programs.start("superlink", *command, "--port", port)
+    programs.until_listening(port)
+    return port
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory):
+    with Programs(tmp_path_factory.mktemp("federation")) as programs:
+        yield Hospitals(programs, sites=("alder", "birch", "cedar")).set_up()
+
+
+@pytest.fixture
+def watcher(hospitals):
+    return Watcher(hospitals.programs, f"127.0.0.1:{hospitals.tunnel_port}")
+
+
+class TestASuperLinkAlone:
+    def test_of_a_run_that_is_not_there_nobody_knows(self, programs, port):
+        code, said = Watcher(programs, f"127.0.0.1:{port}").whole(17)
+        assert (code, said) == (
+            2,
+            f"unknown: run 17 is none that 127.0.0.1:{port} knows; flwr ls shows those that there are\n",
+        )
+
+    def test_where_nobody_answers_it_is_tried_as_long_as_was_asked(self, programs):
+        (port,) = free_ports(1)
+        code, said = Watcher(programs, f"127.0.0.1:{port}").whole(17, "--patience", 1)
+        assert code == 2
+        assert said.splitlines()[0].endswith("see to the tunnel; trying on for 1 s")
+        assert said.splitlines()[-1].startswith("unknown: nobody answers")
+
+
+class TestAFederation:
+    def test_a_study_that_nobody_approved_fails_with_the_hospitals_words_and_later_completes(
+        self, hospitals, watcher
+    ):
+        refused = hospitals.run()
+        code, said = watcher.whole(refused)
+        assert code == 1
+        assert "failed: 0 of at least 3 hospitals will take part. alder: refused by not-approved" in said
+        log = hospitals.programs.run(BIN / "flwr", "log", refused, "trial")
+        assert "QuorumError: 0 of at least 3 hospitals" in log
+        assert "Traceback" not in log
+        hospitals.approve()
+        run = hospitals.run()
+        code, said = watcher.whole(run)
+        assert code == 0
+        version = hospitals.summary(run)["model_version"]
+        lines = said.splitlines()
+        assert lines[-1] == f"completed: model {version}"
+        rounds = [line for line in lines if line.startswith("round")]
+        assert [line.split()[1] for line in rounds] == ["1/2", "2/2"]
+        assert all("ε so far" in line and line.endswith("alder, birch, cedar") for line in rounds)
+        # Nobody has to have watched it while it ran.
+        code, later = watcher.whole(run)
+        assert (code, later.splitlines()[-1]) == (0, lines[-1])
+        assert rounds == [line for line in later.splitlines() if line.startswith("round")]
+
+    def test_watching_goes_on_when_the_way_is_back_and_a_run_that_is_stopped_is_recorded_as_that(
+        self, hospitals, watcher
+    ):
+        run = hospitals.approved_run(rounds=40, secure_sum__lost_rounds=40)
+        watcher.start(run)
+        watcher.until_said("round 1/40")
+        hospitals.programs.kill("tunnel")
+        watcher.until_said("nobody answers")
+        hospitals.programs.start_again("tunnel")
+        watcher.until_said("the coordinator answers again")
+        hospitals.until_rounds(run, 2)
+        watcher.until_said("round 2/40")
+        hospitals.programs.run(BIN / "flwr", "stop", run, "trial")
+        code, said = watcher.end()
+        assert code == 1
+        assert "stopped after round" in said
+        assert f"resume=flower-{run}" in said
+        assert [said.count(f"round {number}/40") for number in (1, 2)] == [1, 1]
+        summary = hospitals.ended(run, 60)
+        assert (summary["status"], summary["reason"]) == ("interrupted", "stopped by hand")
+
+    def test_a_run_whose_process_was_killed_has_failed(self, hospitals, watcher):
+        run = hospitals.approved_run(rounds=41, secure_sum__lost_rounds=41)
+        watcher.start(run)
+        watcher.until_said("round 1/41")
+        (child,) = psutil.Process(hospitals.programs.pid("coordinator")).children()
+        child.kill()
+        code, said = watcher.end()
+        assert code == 1
+        assert "failed after round" in said
