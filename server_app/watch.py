@@ -60,6 +60,10 @@ def watch(control: Control, run: int, view: View, patience: float) -> Outcome:
     lost, since = "", 0.0
     while True:
         try:
+            view.state(control.status(run))
+            if lost:
+                view.note("the coordinator answers again")
+            lost = ""
             status = watching.look()
         except ConfigError as error:
             return watching.unknown(str(error))
@@ -72,9 +76,6 @@ def watch(control: Control, run: int, view: View, patience: float) -> Outcome:
                 return watching.unknown(lost)
             time.sleep(_PAUSE)
             continue
-        if lost:
-            view.note("the coordinator answers again")
-        lost = ""
         if status.over:
             return watching.outcome(status)
         time.sleep(_SHORT_PAUSE)
@@ -92,7 +93,6 @@ class _Watching:
 
     def look(self) -> RunStatus:
         """Read the log on from where it was left, and say where the run stands after that."""
-        self._view.state(self._control.status(self._run))
         self._read()
         status = self._control.status(self._run)
         if status.over:
