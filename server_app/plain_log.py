@@ -31,6 +31,7 @@ class PlainLog(Listener):
             log.warning("without %s: %s", printable(site), printable(reason))
         _tell(
             Began(
+                run=folder.name,
                 study=study.name,
                 study_id=study.id,
                 rounds=study.rounds,

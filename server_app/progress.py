@@ -13,12 +13,14 @@ class Began(Entry):
     """The hospitals have come and the first model is there.
 
     Attributes:
+        run: the name of its folder at the coordinator, by which it is resumed.
         rounds: as planned.
         hospitals: who takes part.
         absent: who does not, and why.
     """
 
     event: Literal["began"] = "began"
+    run: str
     study: str
     study_id: str
     rounds: int

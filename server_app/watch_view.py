@@ -16,7 +16,7 @@ class WatchView:
     """Shows one run.
 
     Args:
-        run: Flower's number, of which its folder at the coordinator has its name.
+        run: Flower's number.
         console: where to.
     """
 
@@ -24,6 +24,7 @@ class WatchView:
         self._run = run
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._drawn = self._console.is_terminal
+        self._folder = ""
         self._rounds = 0
         self._told: dict[str, str] = {}
         self._state = ""
@@ -55,7 +56,7 @@ class WatchView:
     def event(self, event: Event) -> None:
         """Say who takes part, who does not and why, and what it has cost."""
         if isinstance(event, Began):
-            self._rounds = event.rounds
+            self._folder, self._rounds = event.run, event.rounds
             self._bar.update(self._task, total=event.rounds)
             self.note(f"study {event.study} ({event.study_id[:12]}): {', '.join(event.hospitals)}")
             self._tell("", event.absent)
@@ -74,8 +75,8 @@ class WatchView:
             self.note(f"completed: model {outcome.model_version or 'at the coordinator'}")
             return
         self.note(f"{outcome.state}{rounds}{reason}")
-        if outcome.rounds and outcome.state != "unknown":
-            self.note(f'--run-config overrides="resume=flower-{self._run}" goes on from there')
+        if self._folder and outcome.state != "unknown":
+            self.note(f'--run-config overrides="resume={self._folder}" goes on from there')
 
     def _round(self, line: RoundLine) -> None:
         costs = [epsilon for epsilon in line.epsilon.values() if epsilon is not None]

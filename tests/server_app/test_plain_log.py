@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from server_app.plain_log import PlainLog
-from server_app.record import RoundLine
+from server_app.record import Absence, RoundLine
 
 
 @pytest.fixture
@@ -38,3 +38,11 @@ def test_a_lost_round_is_a_warning_with_its_reason(told):
 
 def test_any_other_says_who_took_part(told):
     assert ("INFO", "round 7: alder, birch (1.5 s)") in told()
+
+
+def test_programs_are_told_of_the_round_too_and_a_reason_stays_on_its_line(told):
+    absent = (Absence(site="cedar", reason="no\nround 8: cedar"),)
+    records = told(absent=absent)
+    assert ("WARNING", "round 7 without cedar: no\N{REPLACEMENT CHARACTER}round 8: cedar") in records
+    (line,) = [text.removeprefix("progress ") for _, text in records if text.startswith("progress ")]
+    assert RoundLine.model_validate_json(line).absent == absent

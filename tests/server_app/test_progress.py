@@ -6,6 +6,7 @@ from server_app.progress import Began, Ended, Reader, line_of
 from server_app.record import Absence, RoundLine
 
 BEGAN = Began(
+    run="flower-7",
     study="nodule_ct",
     study_id="0" * 64,
     rounds=2,

@@ -10,7 +10,9 @@ from server_app.record import Absence, RoundLine
 from server_app.watch import Outcome, watch
 from server_app.watch_view import WatchView
 
-BEGAN = Began(study="lungs", study_id="ab" * 32, rounds=3, hospitals=("alder", "birch"), absent=())
+BEGAN = Began(
+    run="flower-3", study="lungs", study_id="ab" * 32, rounds=3, hospitals=("alder", "birch"), absent=()
+)
 
 
 def a_round(number, *participants, lost="", **absent):
@@ -122,7 +124,7 @@ def test_whatever_the_log_says_the_end_is_what_flower_says(see, state):
     assert outcome.exit_code == 1
     assert shown[-2:] == [
         f"{state} after round 1: its process died",
-        '--run-config overrides="resume=flower-7" goes on from there',
+        '--run-config overrides="resume=flower-3" goes on from there',
     ]
 
 
