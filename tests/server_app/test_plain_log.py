@@ -44,5 +44,5 @@ def test_programs_are_told_of_the_round_too_and_a_reason_stays_on_its_line(told)
     absent = (Absence(site="cedar", reason="no\nround 8: cedar"),)
     records = told(absent=absent)
     assert ("WARNING", "round 7 without cedar: no\N{REPLACEMENT CHARACTER}round 8: cedar") in records
-    (line,) = [text.removeprefix("progress ") for _, text in records if text.startswith("progress ")]
+    (line,) = {text.removeprefix("progress ") for _, text in records if text.startswith("progress ")}
     assert RoundLine.model_validate_json(line).absent == absent
