@@ -83,3 +83,14 @@ def test_a_job_of_another_size_than_its_federation_fails_at_once_and_says_what_t
     _, (state, code), log = job(slurm, folder, "federation=simulation_10")
     assert (state, code) == ("FAILED", "1:0")
     assert "federation simulation_10 has 10 hospitals: --ntasks=10" in log
+
+
+def test_a_job_that_is_cancelled_leaves_no_process_and_no_socket(slurm, folder):
+    script = folder / "scripts/slurm/federation.sbatch"
+    overrides = ("federation=simulation_4", "~federation.sites.dogwood")
+    number = slurm.submit(folder, f"--ntasks={len(SITES)}", script, *overrides)
+    sites = folder / f"runs/slurm-{number}/sites"
+    slurm.programs.until(lambda: len(list(sites.glob("*/pinned"))) == len(SITES), "the hospitals' start")
+    slurm.ask("scancel", number)
+    slurm.programs.until(lambda: not processes_of(folder), "the end of its processes")
+    assert not list(Path(tempfile.gettempdir()).glob(f"wardround-{number}-*"))
