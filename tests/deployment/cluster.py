@@ -5,7 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from programs import free_ports
+from benchmarks.programs import free_ports
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 _CONFIG = """

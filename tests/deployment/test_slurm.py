@@ -10,8 +10,9 @@ from pathlib import Path
 import cluster
 import pytest
 from cluster import Cluster
-from hospitals import STUDY
-from programs import ROOT, Programs
+
+from benchmarks.hospitals import STUDY
+from benchmarks.programs import ROOT, Programs
 
 pytestmark = [
     pytest.mark.deployment,

@@ -2,8 +2,9 @@
 
 import psutil
 import pytest
-from hospitals import Hospitals
-from programs import BIN, Programs, free_ports
+
+from benchmarks.hospitals import Hospitals
+from benchmarks.programs import BIN, Programs, free_ports
 
 pytestmark = pytest.mark.deployment
 

@@ -27,6 +27,7 @@ from federation.tunnel.peer_user import check_users_are_told, peer_user
 from federation.tunnel.tunnel import Address, Tunnel, address_of
 from federation.tunnel.way_out import Proxy, proxy_of
 
+pytestmark = pytest.mark.deployment  # for its time
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
     "researcher": "from server_app.commands.tunnel import tunnel as command",

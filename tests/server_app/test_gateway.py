@@ -44,10 +44,13 @@ def test_a_name_is_asked_of_the_resolver_and_an_address_of_nobody():
 
 
 def test_nothing_of_the_settings_is_left_out():
-    config = gateway_config(
-        Gateway(sites_port=1, control_port=2, administrators=("ada",), run="/run/gateway/")
-    )
-    for told in ("listen 1 ssl;", "listen 2 ssl;", '"ada" 1;', "pid /run/gateway/nginx.pid;"):
+    config = gateway_config(Gateway(sites_port=1, control_port=2, run="/run/gateway/"))
+    for told in (
+        "listen 1 ssl;",
+        "listen 2 ssl;",
+        '"CN=wardround-administrator" 1;',
+        "pid /run/gateway/nginx.pid;",
+    ):
         assert told in config
     assert "@superlink" not in config
     assert config.count("{") == config.count("}")
