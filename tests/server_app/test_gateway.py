@@ -62,7 +62,6 @@ def test_nothing_of_the_settings_is_left_out():
         {"superlink": "superlink:8000; deny all"},
         {"superlink": "superlink"},
         {"resolver": "127.0.0.11 ipv6=on"},
-        {"administrators": ['a" 1; default']},
         {"run": "/run/a;b"},
         {"sites_port": 0},
         {"sites_port": 8444},
