@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_ssh_public_key,
 )
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from federation.certificates import (
     HASH,
@@ -31,9 +31,7 @@ from federation.certificates import (
     public_bytes,
     request_pem,
 )
-from federation.command_line import printable
-from federation.errors import DataError
-from federation.files import write_whole
+from federation.record_files import read_record
 from federation.schema import Frozen
 from federation.secure_sum.fingerprint import words_of
 from federation.secure_sum.roster import SiteKey
@@ -269,16 +267,13 @@ class Kit(Connection):
         return Connection(**{field: getattr(self, field) for field in Connection.model_fields})
 
 
-Schema = TypeVar("Schema", Request, Kit, Connection)
-
-
 def read_request(path: Path) -> Request:
     """What a stranger has sent.
 
     Raises:
         DataError: it cannot be read, or is none.
     """
-    return _read(path, Request, "request")
+    return read_record(path, Request, "request", MOST_BYTES)
 
 
 def read_kit(path: Path) -> Kit:
@@ -287,7 +282,7 @@ def read_kit(path: Path) -> Kit:
     Raises:
         DataError: it cannot be read, or is none.
     """
-    return _read(path, Kit, "kit")
+    return read_record(path, Kit, "kit", MOST_BYTES)
 
 
 def read_connection(path: Path) -> Connection:
@@ -296,16 +291,7 @@ def read_connection(path: Path) -> Connection:
     Raises:
         DataError: it cannot be read, or is none.
     """
-    return _read(path, Connection, "connection")
-
-
-def write_admission(path: Path, record: Request | Connection) -> None:
-    """Write a request, a kit or a connection, whole and durably; it replaces what is there.
-
-    Raises:
-        StorageError: the disk did not take it.
-    """
-    write_whole(path, f"{record.model_dump_json(indent=2)}\n".encode())
+    return read_record(path, Connection, "connection", MOST_BYTES)
 
 
 def ssh_public(key: ec.EllipticCurvePublicKey) -> str:
@@ -320,21 +306,3 @@ def node_pem(key: ec.EllipticCurvePublicKey) -> str:
 
 def _certificate(content: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(content.encode())
-
-
-def _read(path: Path, kind: type[Schema], what: str) -> Schema:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); see to it and run again") from error
-    if len(content) > MOST_BYTES:
-        raise DataError(f"{path} is no {what} (it has more than {MOST_BYTES} bytes); take another copy of it")
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, problem["loc"]))
-        said = problem["msg"].removeprefix("Value error, ")
-        wrong = printable(f"{place}: {said}" if place else said)[:300]
-        raise DataError(f"{path} is no {what} ({wrong}); ask whoever sent it for another one") from error

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from federation.admission import Kit, Request, read_request, write_admission
+from federation.admission import Kit, Request, read_request
 from federation.certificates import key_pem, new_key, public_bytes, read_private_key
 from federation.errors import ConfigError, DataError, StorageError
 from federation.files import make_folder, sync_folder, write_whole
+from federation.record_files import write_record
 from federation.secure_sum.roster import SiteKey
 
 SECRET_MODE = 0o600
@@ -88,7 +89,7 @@ class Enrolment:
             make_private(folder)
         write_whole(pair / "client.key", key_pem(key), SECRET_MODE)
         request = Request.signed(name, key, node, identity)
-        write_admission(self.request, request)
+        write_record(self.request, request)
         return request
 
     def require_fitting(self, kit: Kit, now: datetime) -> None:
@@ -126,7 +127,7 @@ class Enrolment:
         waits = self._pair(read_request(self.request).key)
         write_whole(pair / "client.crt", kit.certificate.encode())
         write_whole(self.coordinator, kit.authority.encode())
-        write_admission(self.connection, kit.connection)
+        write_record(self.connection, kit.connection)
         for name in ("client.key", "client.crt"):
             _link(self.folder / name, Path("client") / name)
         _link(self.current, pair.relative_to(self.folder))

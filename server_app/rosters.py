@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.errors import ConfigError
 from federation.key_files import kept_key, read_key
-from federation.roster_files import read_roster, read_site_key, write_record
+from federation.record_files import write_record
+from federation.roster_files import read_roster, read_site_key
 from federation.schema import nearest, validated
 from federation.secure_sum.parties import LEAST_SITES, MOST_SITES
 from federation.secure_sum.roster import Members, Roster

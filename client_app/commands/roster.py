@@ -27,7 +27,7 @@ def roster() -> None:
 def key(to: Path, file: Path) -> None:
     """Write this hospital's public key to a file for the coordinator, and say its words."""
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
-    from federation.roster_files import write_record  # noqa: PLC0415
+    from federation.record_files import write_record  # noqa: PLC0415
 
     if to.exists():
         raise ConfigError(f"--to {to} is there already; name another file")

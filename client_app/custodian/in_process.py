@@ -18,7 +18,8 @@ from client_app.site import simulated_site
 from federation.config import ROSTER_FILE, RunConfig, compose_run, run_folder
 from federation.files import locked
 from federation.key_files import kept_key
-from federation.roster_files import read_roster, write_record
+from federation.record_files import write_record
+from federation.roster_files import read_roster
 from federation.secure_sum.roster import Roster, SiteKey
 
 _lock = Lock()

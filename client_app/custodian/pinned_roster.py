@@ -8,7 +8,8 @@ else a key that was stolen, and replaced since, would come back.
 from pathlib import Path
 
 from federation.errors import SecureSumError
-from federation.roster_files import read_roster, write_record
+from federation.record_files import write_record
+from federation.roster_files import read_roster
 from federation.secure_sum.roster import Roster, SiteKey
 
 

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from pathlib import Path
 
+from federation.admission import Connection, Kind, read_connection
 from federation.errors import DataError
 from federation.tunnel.certificates import Renewed, towards_coordinator, towards_supernode
-from federation.tunnel.connection import read_connection
 from federation.tunnel.failures import Failures
 from federation.tunnel.tunnel import Address, Tunnel, address_of
 from federation.tunnel.way_out import Proxy, proxy_of
@@ -21,13 +21,13 @@ def site_gateway(folder: Path, listen: str, proxy: Proxy | None = None) -> Tunne
         ConfigError: ``listen`` is no address.
         DataError: a file of the connection's ``folder`` is missing or damaged, or they do not fit.
     """
-    connection = read_connection(folder, "site")
+    connection = _connection(folder, "site")
     failures = Failures()
     inside = Renewed(
         lambda: towards_supernode(folder / "inside.crt", folder / "inside.key"),
         lambda what: failures.tell("inside", what),
     )
-    to = Address(connection.address, connection.sites_port)
+    to = Address(connection.address, connection.port)
     return Tunnel(
         address_of(listen), to, _outside(folder, failures), inside=inside, proxy=proxy, failures=failures
     )
@@ -40,9 +40,9 @@ def researcher_tunnel(folder: Path, listen: str, proxy: Proxy | None = None) -> 
         ConfigError: ``listen`` is not an address of this machine's own, or it cannot tell users apart.
         DataError: as ``site_gateway``.
     """
-    connection = read_connection(folder, "researcher")
+    connection = _connection(folder, "researcher")
     failures = Failures()
-    to = Address(connection.address, connection.control_port)
+    to = Address(connection.address, connection.port)
     return Tunnel(
         address_of(listen), to, _outside(folder, failures), inside=None, proxy=proxy, failures=failures
     )
@@ -69,6 +69,14 @@ def run_tunnel(tunnel: Tunnel) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     asyncio.run(tunnel.serve(lambda address: _log.info("%s leads to %s", address, tunnel.to)))
+
+
+def _connection(folder: Path, kind: Kind) -> Connection:
+    file = folder / "connection.json"
+    connection = read_connection(file)
+    if connection.kind != kind:
+        raise DataError(f"{file} is a {connection.kind}'s; this command is a {kind}'s")
+    return connection
 
 
 def _outside(folder: Path, failures: Failures) -> Renewed:

@@ -56,8 +56,9 @@ def admit(file: Path, to: Path | None, yes: bool, path: Path) -> None:
 
     Telephone first: they read out the words of their request. Then read out those of the kit to them.
     """
-    from federation.admission import read_request, write_admission  # noqa: PLC0415
+    from federation.admission import read_request  # noqa: PLC0415
     from federation.certificates import utc_now  # noqa: PLC0415
+    from federation.record_files import write_record  # noqa: PLC0415
     from server_app.admission.folder import Folder  # noqa: PLC0415
     from server_app.admission.members import admit as admit_member  # noqa: PLC0415
     from server_app.admission.members import considered  # noqa: PLC0415
@@ -71,7 +72,7 @@ def admit(file: Path, to: Path | None, yes: bool, path: Path) -> None:
         click.confirm(f"Has {request.name} read out these words?", abort=True)
     kit = admit_member(folder, request, utc_now())
     to = to or Path(f"{request.name}.kit.json")
-    write_admission(to, kit)
+    write_record(to, kit)
     click.echo(f"kit: {kit.words}")
     click.echo(to)
     if request.kind == "site":

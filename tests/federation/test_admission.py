@@ -23,7 +23,6 @@ from federation.admission import (
     read_kit,
     read_request,
     ssh_public,
-    write_admission,
 )
 from federation.certificates import (
     HASH,
@@ -36,6 +35,7 @@ from federation.certificates import (
     request_pem,
 )
 from federation.errors import DataError
+from federation.record_files import write_record
 from federation.secure_sum.roster import SiteKey
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -108,7 +108,7 @@ class TestRequest:
 
     def test_it_travels_as_a_file(self, tmp_path):
         request = Request(**site())
-        write_admission(tmp_path / "request.json", request)
+        write_record(tmp_path / "request.json", request)
         read = read_request(tmp_path / "request.json")
         assert read == request
         assert public_bytes(read.key) == public_bytes(CLIENT.public_key())
@@ -226,7 +226,7 @@ class TestRequest:
             read_request(received(site(**changes)))
         assert reason in str(refused.value)
         assert "alder.json is no request" in str(refused.value)
-        assert str(refused.value).endswith("ask whoever sent it for another one")
+        assert str(refused.value).endswith("take another copy of it")
         assert str(refused.value).isprintable()
 
     def test_a_large_file_is_not_read(self, received):
@@ -300,7 +300,7 @@ class TestWords:
 
     def test_they_are_the_same_wherever_the_file_was_read(self, tmp_path):
         for record, read in ((Request(**site()), read_request), (Kit(**kit()), read_kit)):
-            write_admission(tmp_path / "file", record)
+            write_record(tmp_path / "file", record)
             assert read(tmp_path / "file").words == record.words
             assert len(record.words.split()) == 12
 
@@ -313,7 +313,7 @@ class TestWords:
 class TestKit:
     def test_it_says_where_the_coordinator_is(self, tmp_path):
         whole = Kit(**kit())
-        write_admission(tmp_path / "connection.json", whole.connection)
+        write_record(tmp_path / "connection.json", whole.connection)
         connection = read_connection(tmp_path / "connection.json")
         assert (connection.address, connection.port) == ("wardround.example", 8443)
         assert Kit(**kit(kind="researcher")).port == 8444

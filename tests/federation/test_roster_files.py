@@ -5,7 +5,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.errors import DataError
-from federation.roster_files import read_roster, read_site_key, write_record
+from federation.record_files import write_record
+from federation.roster_files import read_roster, read_site_key
 from federation.secure_sum.roster import Roster, SiteKey
 
 KEYS = {site: sha256(site.encode()).hexdigest() for site in ("alder", "beech", "cedar")}

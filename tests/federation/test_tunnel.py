@@ -21,8 +21,8 @@ from certificates import Authority
 
 from federation.errors import ConfigError, DataError
 from federation.tunnel import peer_user as users
-from federation.tunnel.connection import read_connection
 from federation.tunnel.failures import Failures
+from federation.tunnel.gateways import researcher_tunnel, site_gateway
 from federation.tunnel.peer_user import check_users_are_told, peer_user
 from federation.tunnel.tunnel import Address, Tunnel, address_of
 from federation.tunnel.way_out import Proxy, proxy_of
@@ -826,20 +826,11 @@ CONNECTION = {
 
 
 class TestConnection:
-    def test_it_is_read(self, tmp_path):
-        (tmp_path / "connection.json").write_text(json.dumps(CONNECTION))
-        assert read_connection(tmp_path, "site").sites_port == 1
-
     def test_a_hospitals_is_not_a_researchers(self, tmp_path):
         (tmp_path / "connection.json").write_text(json.dumps(CONNECTION))
         with pytest.raises(DataError, match="is a site's; this command is a researcher's"):
-            read_connection(tmp_path, "researcher")
+            researcher_tunnel(tmp_path, "127.0.0.1:0")
 
-    def test_what_is_missing_or_wrong_is_named(self, tmp_path):
+    def test_without_a_kit_there_is_none(self, tmp_path):
         with pytest.raises(DataError, match=r"connection.json cannot be read \(No such file"):
-            read_connection(tmp_path, "site")
-        (tmp_path / "connection.json").write_text(
-            json.dumps(CONNECTION | {"address": "a b", "sites_port": 0})
-        )
-        with pytest.raises(DataError, match=r"wrong: address, sites_port\); install the kit again"):
-            read_connection(tmp_path, "site")
+            site_gateway(tmp_path, "127.0.0.1:0")

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federation.errors import ConfigError, DataError
-from federation.roster_files import read_roster, write_record
+from federation.record_files import write_record
+from federation.roster_files import read_roster
 from federation.secure_sum.roster import SiteKey
 from server_app.coordinator import commands
 

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from client_app.cli import commands
 from federation.errors import ConfigError, DataError, RefusedError
-from federation.roster_files import read_site_key, write_record
+from federation.record_files import write_record
+from federation.roster_files import read_site_key
 from federation.secure_sum.roster import key_words
 
 

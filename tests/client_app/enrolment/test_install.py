@@ -7,11 +7,12 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from client_app.cli import commands
-from federation.admission import Kit, read_connection, read_request, write_admission
+from federation.admission import Kit, read_connection, read_request
 from federation.certificates import public_bytes, read_private_key, utc_now
 from federation.enrolment import Enrolment
 from federation.errors import DataError
 from federation.files import write_whole
+from federation.record_files import write_record
 from server_app.admission.members import admit
 
 
@@ -180,7 +181,7 @@ class TestCommand:
     @pytest.fixture
     def answer(self, alder, asked, admitted, tmp_path):
         """What ``install`` prints, and its exit code, where somebody answers its question so."""
-        write_admission(tmp_path / "alder.kit.json", admitted(asked))
+        write_record(tmp_path / "alder.kit.json", admitted(asked))
 
         def run(said, *arguments):
             typed = ["install", str(tmp_path / "alder.kit.json"), "--to", str(alder.folder), *arguments]

@@ -5,9 +5,10 @@ import socket
 import pytest
 from click.testing import CliRunner
 
-from federation.admission import read_kit, read_request, write_admission
+from federation.admission import read_kit, read_request
 from federation.certificates import new_key
 from federation.errors import ConfigError, DataError, RefusedError
+from federation.record_files import write_record
 from server_app.admission.folder import Folder
 from server_app.coordinator import commands
 
@@ -40,7 +41,7 @@ def coordinator(typed, tmp_path):
 
 @pytest.fixture
 def request_file(tmp_path, alder):
-    write_admission(tmp_path / "request.json", alder)
+    write_record(tmp_path / "request.json", alder)
     return tmp_path / "request.json"
 
 
@@ -70,7 +71,7 @@ class TestAdmit:
         self, typed, coordinator, request_file, make_request, tmp_path
     ):
         typed("admit", request_file, "--yes")
-        write_admission(tmp_path / "other.json", make_request("alder", new_key()))
+        write_record(tmp_path / "other.json", make_request("alder", new_key()))
         with pytest.raises(RefusedError, match="wardround-coordinator revoke alder first"):
             typed("admit", "other.json")
 
