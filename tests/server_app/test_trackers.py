@@ -198,6 +198,7 @@ def test_where_nobody_measures_only_the_rounds_are_noted(study, tmp_path, monkey
     assert noted == [(1, {"round/participants": 2.0, "round/seconds": 1.5, "epsilon/largest": 2.5})]
 
 
+@pytest.mark.deployment  # for its time
 def test_mlflow_tells_nobody_that_it_is_used(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in IN_TESTS}
     environment.pop("MLFLOW_TRACKING_URI", None)

@@ -91,6 +91,7 @@ def test_a_strategy_that_forgot_would_be_noticed(noise, whole, tmp_path, monkeyp
     assert record(folder)[0] != record(whole.folder)[0]
 
 
+@pytest.mark.deployment  # for its time
 def test_a_finished_run_resumed_is_the_same_run(simulate, tmp_path):
     first = simulate(*SETTINGS)
     before = record(first.folder)
@@ -98,6 +99,7 @@ def test_a_finished_run_resumed_is_the_same_run(simulate, tmp_path):
     assert record(first.folder) == before
 
 
+@pytest.mark.deployment  # for its time
 def test_a_run_stopped_by_hand_goes_on_and_forgets_that_it_was(start, whole):
     process, folder = start(*SETTINGS)
     for line in process.stdout:

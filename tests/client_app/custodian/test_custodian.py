@@ -477,6 +477,7 @@ class TestFailures:
         return run
 
     @pytest.mark.attack(FULL, held_by="what was not taken is taken back, and refused")
+    @pytest.mark.deployment  # for its time
     def test_a_full_disk_costs_the_round_in_progress_and_no_more(self, on_a_full_disk):
         assert on_a_full_disk("ours") == [
             "no room for progress: failed StorageError, 0 steps charged",
@@ -486,6 +487,7 @@ class TestFailures:
         ]
 
     @pytest.mark.mutant(FULL, "an answer leaves that the disk did not take")
+    @pytest.mark.deployment  # for its time
     def test_an_answer_that_the_disk_did_not_take_would_be_lost(self, on_a_full_disk):
         assert on_a_full_disk("mutant")[1:3] == [
             "no room for the answer: trained, 2 steps charged",

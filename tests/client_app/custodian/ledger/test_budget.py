@@ -239,10 +239,12 @@ RACE = "two relays race for a patient's last budget"
 
 
 @pytest.mark.attack(RACE, held_by="one transaction that reads and writes")
+@pytest.mark.deployment  # for its time
 def test_two_processes_never_spend_the_same_budget(race):
     assert race("ours") == [0, 1]
 
 
 @pytest.mark.mutant(RACE, "no lock between reading and writing")
+@pytest.mark.deployment  # for its time
 def test_without_one_transaction_both_would_get_it(race):
     assert race("mutant") == [1, 1]
