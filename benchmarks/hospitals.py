@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from benchmarks.programs import BIN, ROOT, Programs, free_ports
 from client_app.cli import commands as site_commands
+from client_app.desk.client import AdminClient
 from federation.errors import RunError
 from server_app.coordinator import commands as coordinator_commands
 
@@ -202,7 +203,6 @@ class Hospitals:
         return self.coordinator / "roster.key"
 
     def _key(self, name: str) -> Path:
-        self.programs.until((self.site(name) / "admin/admin.sock").exists, f"{name}'s custodian")
         file = self.folder / f"{name}.key.json"
         self.at_site(name, "roster", "key", "--to", file)
         return file
@@ -240,6 +240,20 @@ class Hospitals:
         """Start all of a hospital's processes."""
         for part in _PARTS:
             self.start_part(name, part)
+        self._until_custodian(name)
+
+    def _until_custodian(self, name: str) -> None:
+        """A study asked for before the custodian answers would not be in its inbox."""
+        client = AdminClient(self.site(name) / "admin/admin.sock")
+
+        def answers() -> bool:
+            try:
+                client.studies()
+            except RunError:
+                return False
+            return True
+
+        self.programs.until(answers, f"{name}'s custodian")
 
     def stop_site(self, name: str) -> None:
         """Stop all of a hospital's processes."""
