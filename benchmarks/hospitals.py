@@ -19,6 +19,7 @@ from benchmarks.programs import BIN, ROOT, Programs, free_ports
 from client_app.cli import commands as site_commands
 from client_app.desk.client import AdminClient
 from federation.errors import RunError
+from federation.run_config import run_config_file
 from server_app.coordinator import commands as coordinator_commands
 
 SITES = ("alder", "birch", "cedar", "dogwood")
@@ -282,21 +283,24 @@ class Hospitals:
     def run(self, **changes: object) -> int:
         """Have the researcher run a study; returns Flower's number of the run."""
         settings = STUDY | {key.replace("__", "."): value for key, value in changes.items()}
-        overrides = " ".join(f"{key}={value}" for key, value in settings.items())
-        return self._flwr_run(f'study="nodule_ct" overrides="{overrides}"')
+        return self._flwr_run([f"{key}={value}" for key, value in settings.items()])
 
     def resume(self, folder: Path) -> int:
         """Have another run go on with that one."""
-        return self._flwr_run(f'study="nodule_ct" overrides="resume={folder.name}"')
+        return self._flwr_run([f"resume={folder.name}"])
 
-    def _flwr_run(self, config: str) -> int:
-        told = self.programs.run(
-            BIN / "flwr", "run", self.folder / "app", "trial", "--run-config", config, "--format", "json"
-        )
-        answer = json.loads(told[told.index("{") :])
+    def _flwr_run(self, overrides: list[str]) -> int:
+        config = self.folder / "run.toml"
+        config.write_text(run_config_file(overrides))
+        answer = self._flwr("run", self.folder / "app", "trial", "--run-config", config)
         if not answer["success"]:
             raise RunError(f"flwr run: {answer}")
         return int(answer["run-id"])
+
+    def _flwr(self, *arguments: object) -> dict[str, Any]:
+        told = self.programs.run(BIN / "flwr", *arguments, "--format", "json")
+        answer: dict[str, Any] = json.loads(told[told.index("{") :])
+        return answer
 
     def approve(self) -> None:
         """Everybody agrees to what waits in their inbox."""
@@ -317,8 +321,7 @@ class Hospitals:
         """Wait until Flower says that a run is over, whatever became of it."""
 
         def over() -> bool:
-            told = self.programs.run(BIN / "flwr", "ls", "trial", "--run-id", run, "--format", "json")
-            answer = json.loads(told[told.index("{") :])
+            answer = self._flwr("ls", "trial", "--run-id", run)
             return bool(answer["success"]) and str(answer["runs"][0]["status"]).startswith("finished")
 
         self.programs.until(over, f"the end of run {run} at Flower", seconds)

@@ -210,9 +210,8 @@ def _composed(overrides: Sequence[str], conf: Path) -> dict[str, Any]:
 def _one_step_a_round(study: dict[str, Any]) -> dict[str, Any]:
     """With distributed noise every step is a sum of its own; the steps of a round become rounds."""
     rounds, steps = study.get("rounds"), study["training"].get("steps")
-    if study["privacy"].get("mode") != "distributed" or not (
-        isinstance(rounds, int) and isinstance(steps, int)
-    ):
+    counted = isinstance(rounds, int) and isinstance(steps, int)
+    if study["privacy"].get("mode") != "distributed" or not counted:
         return study
     return {**study, "rounds": rounds * steps, "training": {**study["training"], "steps": 1}}
 

@@ -16,6 +16,11 @@ ENVIRONMENT = {
 }
 
 
+def quiet_flower() -> None:
+    """Have Flower in this process know ``ENVIRONMENT``; before it is imported, which is when it looks."""
+    os.environ.update(ENVIRONMENT)
+
+
 def become(program: str, *flags: str, **options: object) -> NoReturn:
     """Go on as one of Flower's programs, e.g. ``become("flower-superlink", "--insecure", port=8000)``.
 

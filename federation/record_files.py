@@ -44,10 +44,10 @@ def read_record(path: Path, kind: type[Schema], what: str, most_bytes: int = _MO
         raise DataError(f"{path} is no {what} ({wrong}); take another copy of it") from error
 
 
-def write_record(path: Path, record: Frozen) -> None:
-    """Write a record, whole and durably; it replaces what is there.
+def write_record(path: Path, record: Frozen, mode: int = 0o666) -> None:
+    """Write a record, whole and durably, as ``write_whole`` does; it replaces what is there.
 
     Raises:
         StorageError: the disk did not take it.
     """
-    write_whole(path, f"{record.model_dump_json(indent=2)}\n".encode())
+    write_whole(path, f"{record.model_dump_json(indent=2)}\n".encode(), mode)

@@ -1,5 +1,6 @@
 """What a Flower run carries into Hydra: the two keys of ``[tool.flwr.app.config]``."""
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -26,3 +27,12 @@ def flower_run_config(overrides: list[str]) -> dict[str, str]:
     study = [item.removeprefix("study=") for item in overrides if item.startswith("study=")]
     others = [item for item in overrides if not item.startswith("study=")]
     return {"study": (study or ["nodule_ct"])[-1], "overrides": shlex.join(others)}
+
+
+def run_config_file(overrides: list[str]) -> str:
+    """The same as the TOML of a file that ``flwr run --run-config FILE`` takes."""
+    # A JSON string is a TOML string.
+    return "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+        for key, value in flower_run_config(overrides).items()
+    )

@@ -4,7 +4,7 @@ They go through the researcher's tunnel, which is plain HTTP on this machine (fl
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -12,10 +12,11 @@ import httpx
 from flwr.common.constant import Status, SubStatus
 from flwr.proto.control_pb2 import ListRunsRequest, StreamLogsRequest
 from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.error import ApiErrorCode
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 
-from federation.errors import ConfigError, RunError
+from federation.errors import ConfigError
+from server_app.control_errors import control_errors
 
 # A run that trains says nothing for minutes; a way that has died without a word says nothing either.
 _SECONDS_QUIET = 30.0
@@ -94,24 +95,14 @@ class Control:
             except httpx.ReadTimeout:
                 return
 
-    @contextmanager
-    def _told(self, run: int) -> Iterator[None]:
-        try:
-            yield
-        except httpx.RequestError as error:
-            raise RunError(f"nobody answers at {self._where} ({error}); see to the tunnel") from error
-        except httpx.HTTPStatusError as error:
-            refused = FlowerError.from_json(error.response.text)
-            if refused is not None and refused.code == ApiErrorCode.RUN_ID_NOT_FOUND:
-                raise ConfigError(
-                    f"run {run} is none that {self._where} knows; flwr ls shows those that there are"
-                ) from error
-            said = f"HTTP {error.response.status_code}" if refused is None else refused.message
-            raise RunError(
-                f"the coordinator behind {self._where} refuses ({said}); ask who runs it"
-            ) from error
-        except ValueError as error:  # no answer of a SuperLink's, or half of one
-            raise RunError(f"what answers at {self._where} is no SuperLink ({error}); see to it") from error
+    def _told(self, run: int) -> AbstractContextManager[None]:
+        unknown = f"run {run} is none that {self._where} knows; flwr ls shows those that there are"
+        return control_errors(
+            self._where,
+            silent=(f"nobody answers at {self._where}", "see to the tunnel"),
+            refuses=(f"the coordinator behind {self._where} refuses", "ask who runs it"),
+            known={ApiErrorCode.RUN_ID_NOT_FOUND: ConfigError(unknown)},
+        )
 
 
 class _Quiet:

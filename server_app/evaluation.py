@@ -22,7 +22,7 @@ from federation.sums import evaluation_grid
 from server_app.audit_heads import HeadBook
 from server_app.exchange import Answer, answer_of, ask
 from server_app.membership import Membership
-from server_app.record import Absence, HeldOut
+from server_app.record import Absence, HeldOut, absences
 from server_app.sums import SecureSums, mean_of
 
 Counts = NDArray[np.float64]
@@ -88,7 +88,7 @@ def _together(study: Study, parameters: Parameters, sums: SecureSums) -> Told:
         MessageType.EVALUATE,
         2 * BINS,
     )
-    absent = tuple(Absence(site=site, reason=reason) for site, reason in summed.absent.items())
+    absent = absences(summed.absent)
     if summed.total is None:
         return _nothing(absent, summed.lost)
     try:

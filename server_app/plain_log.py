@@ -10,7 +10,7 @@ from federation.study import Study
 from server_app.listeners import Listener
 from server_app.membership import Membership
 from server_app.progress import Began, Ended, Event, line_of
-from server_app.record import Absence, RoundLine, Summary
+from server_app.record import RoundLine, Summary, absences
 from server_app.report import write_report
 
 log = logging.getLogger("flwr")
@@ -36,7 +36,7 @@ class PlainLog(Listener):
                 study_id=study.id,
                 rounds=study.rounds,
                 hospitals=tuple(membership.members),
-                absent=tuple(Absence(site=site, reason=reason) for site, reason in membership.absent.items()),
+                absent=absences(membership.absent),
             )
         )
 

@@ -1,5 +1,6 @@
 """What a run leaves behind, as typed records: ``summary.json`` and the lines of ``metrics.jsonl``."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -129,6 +130,11 @@ class Absence(Entry):
 
     site: str
     reason: str
+
+
+def absences(reasons: Mapping[str, str]) -> tuple[Absence, ...]:
+    """Those who are not there, and why, as the record has them."""
+    return tuple(Absence(site=site, reason=reason) for site, reason in reasons.items())
 
 
 class HeldOut(Entry):

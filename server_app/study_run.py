@@ -25,7 +25,7 @@ from server_app.initial_model import initial_model
 from server_app.listeners import Listener
 from server_app.membership import Membership, assemble, reasons
 from server_app.model_card import write_model_card
-from server_app.record import Absence, HeldOut, RoundLine, SiteSummary, Summary
+from server_app.record import HeldOut, RoundLine, SiteSummary, Summary, absences
 from server_app.registry import Registry
 from server_app.rounds import RoundResult, Rounds
 from server_app.statement import privacy_statement
@@ -225,7 +225,7 @@ class StudyRun:
             round=round_number,
             seconds=round(seconds, 3),
             participants=took_part,
-            absent=tuple(Absence(site=site, reason=reason) for site, reason in result.absent.items()),
+            absent=absences(result.absent),
             epsilon=self._epsilon(),
             model_sha256=sha256,
             lost=result.lost,

@@ -4,7 +4,6 @@ Everything about Flower's processes stands in this file. The study itself is the
 listens is told the same, from the record that the ServerApp writes.
 """
 
-import json
 import os
 import signal
 import socket
@@ -24,7 +23,7 @@ from federation.config import CONF, RunConfig, compose_run, run_folder
 from federation.errors import RunError
 from federation.flower_programs import ENVIRONMENT
 from federation.overrides import quoted, setting_of
-from federation.run_config import flower_run_config
+from federation.run_config import run_config_file
 from server_app.checkpoint import go_back
 from server_app.listeners import Listener
 from simulation.follower import Follower
@@ -67,9 +66,7 @@ def _run(home: Path, overrides: Sequence[str], nodes: int, follower: Follower, l
     """Submit the study to a SuperLink of its own and follow it to its end."""
     environment = _environment(home)
     config = home / "run.toml"
-    # A JSON string is a TOML string.
-    values = flower_run_config(list(overrides)).items()
-    config.write_text("".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values))
+    config.write_text(run_config_file(list(overrides)))
     command = ["flwr", "run", str(_APP), "--stream", "--run-config", str(config)]
     command += ["--federation-config", f"num-supernodes={nodes} client-resources-num-cpus=1"]
     with log.open("ab") as output, _superlink(home, environment):

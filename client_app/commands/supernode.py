@@ -1,6 +1,5 @@
 """``wardround-site supernode`` and ``launcher``: Flower's node, and what answers its messages."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -28,9 +27,9 @@ _runtime_option = click.option(
 @_runtime_option
 def supernode(folder: Path, gateway: str, custodian: Path, runtime: str) -> None:
     """Ask the coordinator for messages, through this hospital's gateway, and hand them to the launcher."""
-    from federation.flower_programs import ENVIRONMENT  # noqa: PLC0415
+    from federation.flower_programs import quiet_flower  # noqa: PLC0415
 
-    os.environ.update(ENVIRONMENT)
+    quiet_flower()
     from federation.flower_runtime import run_supernode  # noqa: PLC0415
 
     host, _, port = runtime.rpartition(":")
@@ -54,6 +53,9 @@ def launcher(folder: Path, runtime: str) -> None:
 
     Each is answered in a process of its own, which is killed where it takes longer than the custodian may.
     """
+    from federation.flower_programs import quiet_flower  # noqa: PLC0415
+
+    quiet_flower()
     from client_app.app import app  # noqa: PLC0415
     from federation.flower_runtime import Tasks, answer_message  # noqa: PLC0415
     from federation.launcher import run_launcher  # noqa: PLC0415

@@ -9,9 +9,9 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from federation.errors import ConfigError, RunError
+from federation.tunnel.address import Address
 from federation.tunnel.certificates import Renewed
 from federation.tunnel.ends import End, PlainEnd, TlsEnd, cut
 from federation.tunnel.failures import Failures
@@ -23,31 +23,6 @@ _HELLO_SECONDS = 10.0
 _CONNECT_SECONDS = 15.0
 _PAUSE_SECONDS = 1.0
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen, or whom to reach."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """As it is written."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def address_of(text: str) -> Address:
-    """``127.0.0.1:9093`` or ``[::1]:9093``, to listen at.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    host, _, port = text.rpartition(":")
-    with suppress(ValueError):
-        if port.isdecimal() and 0 <= int(port) <= 65535:
-            return Address(str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), int(port))
-    raise ConfigError(f"--listen {text!r} is not ADDRESS:PORT, for example 127.0.0.1:9093")
 
 
 class Tunnel:
@@ -163,7 +138,7 @@ class Tunnel:
     async def _far(self, opened: ExitStack) -> End:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                connected = await dial(self.to.host, self.to.port, self._proxy)
+                connected = await dial(self.to, self._proxy)
                 opened.callback(connected.close)
                 end = TlsEnd(connected, self._outside.now(), name=self.to.host, whole=True, who=str(self.to))
                 await end.shake_hands()

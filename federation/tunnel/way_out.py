@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from federation.errors import ConfigError, RunError
+from federation.tunnel.address import Address
 
 _HEAD = 16 * 1024  # the most bytes that a proxy's answer may have
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
@@ -52,17 +53,17 @@ def proxy_of(url: str, password: str | None = None) -> Proxy:
     return Proxy(host, port, b64encode(":".join(words).encode()).decode())
 
 
-async def dial(host: str, port: int, proxy: Proxy | None) -> socket.socket:
-    """A socket, not blocking, whose other side is ``host:port``.
+async def dial(to: Address, proxy: Proxy | None) -> socket.socket:
+    """A socket, not blocking, whose other side is ``to``.
 
     Raises:
         RunError: nobody is there, or the proxy does not want to.
     """
     if proxy is None:
-        return await _connected(host, port)
+        return await _connected(to.host, to.port)
     connected = await _connected(proxy.host, proxy.port)
     try:
-        await _ask(connected, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy)
+        await _ask(connected, to, proxy)
     except BaseException:
         connected.close()
         raise
@@ -102,7 +103,7 @@ def tune(connected: socket.socket) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-async def _ask(connected: socket.socket, target: str, proxy: Proxy) -> None:
+async def _ask(connected: socket.socket, target: Address, proxy: Proxy) -> None:
     loop = asyncio.get_running_loop()
     where = f"the proxy {proxy.host}:{proxy.port}"
     login = f"Proxy-Authorization: Basic {proxy.login}\r\n" if proxy.login else ""

@@ -27,6 +27,7 @@ from client_app.site import SiteConfig, simulated_site
 from federation.config import compose_run
 from federation.errors import ConfigError, RunError, WardroundError
 from federation.flower_programs import ENVIRONMENT
+from federation.run_config import run_config_file
 
 BIN = Path(sys.executable).parent
 COORDINATOR, SITE, FLWR = (BIN / name for name in ("wardround-coordinator", "wardround-site", "flwr"))
@@ -264,9 +265,8 @@ def start(job: Job, overrides: list[str], tunnel: int) -> int:
     home.mkdir(exist_ok=True)
     connection = f'[superlink.slurm]\naddress = "127.0.0.1:{tunnel}"\ninsecure = true\n'
     (home / "config.toml").write_text(connection)
-    study = [item.partition("=")[2] for item in overrides if item.startswith("study=")] or ["nodule_ct"]
-    others = " ".join(item for item in overrides if not item.startswith("study="))
-    config = f"study={json.dumps(study[-1])} overrides={json.dumps(others)}"
+    config = home / "run.toml"
+    config.write_text(run_config_file(overrides))
     told = command(FLWR, "run", ".", "slurm", "--run-config", config, "--format", "json", FLWR_HOME=str(home))
     answer = json.loads(told[told.index("{") :])
     if not answer.get("success"):

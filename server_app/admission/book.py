@@ -12,8 +12,9 @@ from pydantic import AwareDatetime, Field, StringConstraints, ValidationError, m
 from federation.admission import Kind, Pem
 from federation.audit_log import Digest
 from federation.certificates import certificate_pem, public_bytes
+from federation.enrolment import SECRET_MODE
 from federation.errors import DataError, RefusedError
-from federation.files import write_whole
+from federation.record_files import write_record
 from federation.schema import Frozen, nearest
 from federation.study import Name
 
@@ -184,4 +185,4 @@ def write_book(path: Path, book: Book) -> None:
     Raises:
         StorageError: the disk did not take it; the book is as it was.
     """
-    write_whole(path, f"{book.model_dump_json(indent=2)}\n".encode(), 0o600)
+    write_record(path, book, SECRET_MODE)

@@ -10,6 +10,7 @@ from federation.admission import Address
 from federation.errors import ConfigError
 from federation.schema import validated
 from federation.study import Name
+from federation.tunnel.address import Address as HostAndPort
 from server_app.gateway import Gateway
 
 
@@ -36,8 +37,7 @@ class Settings(Gateway):
     @property
     def control(self) -> str:
         """``host:port`` of the gateway for researchers and the administrator."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.control_port}"
+        return str(HostAndPort(self.address, self.control_port))
 
 
 def read_settings(file: Path) -> Settings:

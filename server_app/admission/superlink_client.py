@@ -5,13 +5,11 @@ client certificate, which those cannot show.
 """
 
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
-import httpx
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
     RegisterNodeRequest,
@@ -19,9 +17,10 @@ from flwr.proto.control_pb2 import (
 )
 from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.error import ApiErrorCode
 
-from federation.errors import DataError, RefusedError, RunError
+from federation.errors import DataError, RefusedError
+from server_app.control_errors import control_errors
 
 Answer = TypeVar("Answer")
 
@@ -89,25 +88,14 @@ class SuperLink:
         self._ask(lambda: self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.number)))
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:
-        with self._told():
+        it = f"the SuperLink at {self._where}"
+        with control_errors(
+            self._where,
+            silent=(f"{it} does not answer", "see to it"),
+            refuses=(f"{it} refuses", "see to it, and to its gateway"),
+            known={ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE: RefusedError("node-key-revoked", USED_KEY)},
+        ):
             return question()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.RequestError as error:
-            raise RunError(f"the SuperLink at {self._where} does not answer ({error}); see to it") from error
-        except httpx.HTTPStatusError as error:
-            refused = FlowerError.from_json(error.response.text)
-            if refused is not None and refused.code == ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE:
-                raise RefusedError("node-key-revoked", USED_KEY) from error
-            said = f"HTTP {error.response.status_code}" if refused is None else refused.message
-            raise RunError(
-                f"the SuperLink at {self._where} refuses ({said}); see to it, and to its gateway"
-            ) from error
-        except ValueError as error:  # no answer of a SuperLink's
-            raise RunError(f"what answers at {self._where} is no SuperLink ({error}); see to it") from error
 
 
 USED_KEY = (

@@ -38,7 +38,8 @@ folder_option = click.option(
 def provision(file: Path, to: Path, force: bool) -> None:
     """Make the coordinator's folder: authorities, the gateway's and the administrator's certificates.
 
-    FEDERATION.YAML has name and address, and may have sites_port, control_port, superlink and days.
+    FEDERATION.YAML has name and address, and may have sites_port, control_port, superlink, resolver, run and
+    days.
     """
     from federation.certificates import utc_now  # noqa: PLC0415
     from server_app.admission.folder import provision as provision_folder  # noqa: PLC0415

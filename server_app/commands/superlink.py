@@ -45,6 +45,9 @@ def superlink(path: Path, database: Path, listen: str) -> None:
 @_runtime_option
 def launcher(path: Path, runtime: str) -> None:
     """Carry out the runs that researchers ask for, by this release: their configuration, not their code."""
+    from federation.flower_programs import quiet_flower  # noqa: PLC0415
+
+    quiet_flower()
     from federation.flower_runtime import Tasks, carry_out_run  # noqa: PLC0415
     from federation.launcher import run_launcher  # noqa: PLC0415
     from federation.logs import log_lines  # noqa: PLC0415

@@ -28,7 +28,7 @@ def watch(run: int, through: str, patience: float) -> None:
     that is over is shown too. Ctrl-C ends the watching and not the run.
     """
     from federation.errors import ConfigError  # noqa: PLC0415
-    from federation.tunnel.tunnel import address_of  # noqa: PLC0415
+    from federation.tunnel.address import address_of  # noqa: PLC0415
     from server_app.control import Control  # noqa: PLC0415
     from server_app.watch import Outcome  # noqa: PLC0415
     from server_app.watch import watch as follow  # noqa: PLC0415

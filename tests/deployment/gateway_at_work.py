@@ -122,6 +122,17 @@ class Federation:
         nodes = "".join(f'"{name}:{key}" 1;\n' for name, key in self.keys.items())
         (folder / "nodes.map").write_text(nodes)
 
+    @classmethod
+    @contextmanager
+    def standing(cls):
+        """One in a folder of its own, while the ``with`` block lasts."""
+        # Not below pytest's own folder, which nobody else may enter.
+        with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
+            Path(folder).chmod(0o755)
+            made = cls(Path(folder))
+            yield made
+            made.superlink.close()
+
     @contextmanager
     def gateway(self, *weakened: tuple[str, str], **changes):
         """A running nginx; in its configuration each first text is replaced by its second."""

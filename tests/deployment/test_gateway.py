@@ -10,7 +10,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,12 +33,8 @@ RUNTIME = "/v1/runtime/acquire-task"
 
 @pytest.fixture(scope="module")
 def federation():
-    # Not below pytest's own folder, which nobody else may enter.
-    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
-        Path(folder).chmod(0o755)
-        made = Federation(Path(folder))
+    with Federation.standing() as made:
         yield made
-        made.superlink.close()
 
 
 @pytest.fixture

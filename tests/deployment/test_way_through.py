@@ -7,7 +7,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from base64 import b64encode
 from contextlib import ExitStack, contextmanager, suppress
@@ -92,11 +91,8 @@ def until(holds, process=None, seconds=60):
 
 @pytest.fixture
 def federation():
-    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
-        Path(folder).chmod(0o755)
-        made = Federation(Path(folder))
+    with Federation.standing() as made:
         yield made
-        made.superlink.close()
 
 
 @pytest.fixture

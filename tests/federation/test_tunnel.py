@@ -21,10 +21,11 @@ from certificates import Authority
 
 from federation.errors import ConfigError, DataError
 from federation.tunnel import peer_user as users
+from federation.tunnel.address import Address, address_of
 from federation.tunnel.failures import Failures
 from federation.tunnel.gateways import researcher_tunnel, site_gateway
 from federation.tunnel.peer_user import check_users_are_told, peer_user
-from federation.tunnel.tunnel import Address, Tunnel, address_of
+from federation.tunnel.tunnel import Tunnel
 from federation.tunnel.way_out import Proxy, proxy_of
 
 pytestmark = pytest.mark.deployment  # for its time
