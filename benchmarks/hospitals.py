@@ -74,7 +74,7 @@ class Hospitals:
         self.folder = programs.folder
         self.sites = sites
         self.members = list(sites)
-        self.coordinator = self.folder / "coordinator"
+        self.coordinator = self.studies = self.folder / "coordinator"
         ports = free_ports(4 + 2 * (len(sites) + 1))  # one more may join
         self.superlink_port, self.sites_port, self.control_port, self.tunnel_port = ports[:4]
         self._gateway_ports, self._runtime_ports = ports[4::2], ports[5::2]
@@ -197,7 +197,7 @@ class Hospitals:
 
     @property
     def _roster(self) -> Path:
-        return self.coordinator / "roster.json"
+        return self.studies / "roster.json"
 
     @property
     def _roster_key(self) -> Path:
@@ -310,7 +310,7 @@ class Hospitals:
 
     def run_folder(self, run: int) -> Path:
         """Where its record is."""
-        return self.coordinator / "runs" / f"flower-{run}"
+        return self.studies / "runs" / f"flower-{run}"
 
     def summary(self, run: int) -> dict[str, Any]:
         """``summary.json``; empty while there is none."""
