@@ -32,7 +32,10 @@ class Contained(Hospitals):
         super().__init__(programs, (HOSPITAL, "birch", "cedar"))
         self.studies = self.folder / "studies"
         self.address = host_address("bridge")
-        for side, settings in (("site", self._site_settings()), ("coordinator", self._coordinator_settings())):
+        for side, settings in (
+            ("site", self._site_settings()),
+            ("coordinator", self._coordinator_settings()),
+        ):
             lines = [f"{name}={value}" for name, value in settings.items()]
             self.settings(side).write_text("\n".join([*lines, ""]))
 
@@ -73,6 +76,7 @@ class Contained(Hospitals):
         )
 
     def close(self):
+        """Leave nothing behind, of a run before neither."""
         for side in PARTS:
             self.compose(side, "down", "--volumes", "--timeout", "5")
 
@@ -116,6 +120,7 @@ class Contained(Hospitals):
     # Processes.
 
     def start_coordinator(self):
+        self.close()
         self.compose("coordinator", "up", "--detach")
         for port in (self.sites_port, self.control_port):
             self.programs.until(lambda port=port: _listens(self.address, port), f"port {port}")

@@ -1,11 +1,33 @@
-"""A federation in containers by the compose files that ship; and what somebody inside of one tries."""
+"""A federation in containers by the compose files that ship; and what somebody inside of one tries.
+
+Whoever has taken over a program runs code of their own there, as that program's user. A mutant is the same
+image with one of the settings of its compose file left out.
+"""
+
+import json
+import socket
+import threading
+from contextlib import contextmanager
 
 import engine
 import pytest
-from contained import Contained
+from contained import CONTAINERS, HOSPITAL, Contained, host_address
 from programs import Programs
 
 pytestmark = pytest.mark.deployment
+
+INSIDE = [each for each in CONTAINERS if each[1] != "gateway"]
+WITH_PYTHON = [each for each in CONTAINERS if each != ("coordinator", "gateway")]
+NODE, GATEWAY = f"wardround/node:{engine.TAG}", f"wardround/gateway:{engine.TAG}"
+# As the compose files have it, but for what a mutant leaves out.
+CONTAINED = {
+    "network": "--network=none",
+    "root": "--read-only",
+    "tmpfs": "--tmpfs=/tmp:size=64m,mode=1777",
+    "capabilities": "--cap-drop=ALL",
+    "privileges": "--security-opt=no-new-privileges",
+    "pids": "--pids-limit=128",
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +41,468 @@ def federation(tmp_path_factory):
             contained.close()
 
 
-def test_a_study_runs_to_its_end(federation):
+@pytest.fixture(scope="module")
+def summary(federation):
     run = federation.approved_run()
-    summary = federation.ended(run)
+    return {**federation.ended(run), "rounds": federation.rounds(run)}
+
+
+def weakened(code, *options, without=(), image=NODE, program="python"):
+    """What ``code`` says in a container of ``image``, without some of the settings."""
+    kept = [option for name, option in CONTAINED.items() if name not in without]
+    shell = ("-P", "-c") if program == "python" else ("-c",)
+    return engine.run(
+        *("docker", "run", "--rm", *kept, "--entrypoint", program, *options, image, *shell, code),
+        check=False,
+        seconds=120,
+    )
+
+
+def each(containers):
+    return pytest.mark.parametrize(
+        ("side", "part"), containers, ids=["-".join(names) for names in containers]
+    )
+
+
+# It works.
+
+
+def test_a_study_runs_to_its_end_through_both_gateways(federation, summary):
     assert summary["status"] == "completed", summary["reason"]
-    assert [line["participants"] for line in federation.rounds(run)] == [list(federation.sites)] * 2
+    assert [line["participants"] for line in summary["rounds"]] == [list(federation.sites)] * 2
+
+
+@each(CONTAINERS)
+def test_every_program_is_found_well_from_outside(federation, summary, side, part):
+    federation.programs.until(lambda: federation.healthy(side, part), f"{side}'s {part} is healthy", 60)
+    assert federation.inspect(side, part)["RestartCount"] == 0
+
+
+def test_a_hospitals_relay_goes_on_after_its_supernode_was_killed(federation, summary):
+    federation.compose("site", "kill", "supernode")
+    federation.compose("site", "up", "--detach", "supernode")
+    again = federation.container("site", "launcher")
+    federation.programs.until(
+        lambda: federation.answers("site", "launcher", "127.0.0.1:9094"), "a launcher with a SuperNode", 180
+    )
+    assert federation.container("site", "launcher") == again
+
+
+def test_the_images_of_relays_have_no_torch_and_none_has_pip(federation):
+    assert weakened("import torch").endswith("No module named 'torch'")
+    for image in ("node", "custodian", "coordinator"):
+        said = weakened("import pip", image=f"wardround/{image}:{engine.TAG}")
+        assert said.endswith("No module named 'pip'"), image
+
+
+@pytest.mark.parametrize("command", ["supernode", "launcher", "gateway"])
+def test_a_relays_commands_start_without_torch(federation, command):
+    said = engine.run(
+        *("docker", "run", "--rm", NODE, command, "--connection", "/nowhere"),
+        *(("--gateway", "g:1", "--custodian", "/c") if command == "supernode" else ()),
+        check=False,
+    )
+    assert "/nowhere" in said or "does not point to a file" in said
+    assert "Traceback" not in said
+
+
+def test_nothing_of_the_build_is_in_an_image(federation):
+    for image in engine.IMAGES:
+        name = f"wardround/{image}:{engine.TAG}"
+        history = engine.run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", name)
+        assert "build-time" not in history
+        found = weakened(
+            "ls -d /build-time /build /tools /root/.cache /var/lib/apt/lists/*", image=name, program="bash"
+        )
+        assert all(line.endswith("No such file or directory") for line in found.splitlines()), found
+
+
+# What somebody inside tries. Networks.
+
+
+@contextmanager
+def open_port():
+    """A program of this machine that listens at all of its addresses."""
+    with socket.create_server(("", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def reaches(addresses, seconds=1.5):
+    """Code that prints to which of ``addresses`` a connection can be made."""
+    return f"""
+import socket
+for address in {addresses!r}:
+    with socket.socket() as probe:
+        probe.settimeout({seconds})
+        if probe.connect_ex(tuple(address)) == 0:
+            print(*address)
+"""
+
+
+def addresses_of_this_machine():
+    found = json.loads(engine.run("ip", "-json", "-4", "address"))
+    return sorted({each["local"] for link in found for each in link["addr_info"]} - {"127.0.0.1"})
+
+
+def first_addresses():
+    """Where Docker would be on each of its networks."""
+    names = engine.run(
+        "docker", "network", "ls", "--format", "{{.Name}}", "--filter", "driver=bridge"
+    ).split()
+    return [host_address(name) for name in names]
+
+
+@pytest.mark.attack("a program inside reaches ports of its machine", held_by="bridges without an address")
+@each(INSIDE)
+def test_nobody_inside_reaches_this_machine(federation, side, part):
+    with open_port() as port:
+        targets = [(each, port) for each in {*addresses_of_this_machine(), *first_addresses()}]
+        assert federation.inside(side, part, reaches(targets)) == ""
+
+
+@pytest.mark.mutant("a program inside reaches ports of its machine", how="internal: true alone")
+def test_an_internal_network_alone_leads_to_this_machine(federation):
+    with network("--internal") as name, open_port() as port:
+        here = host_address(name)
+        said = weakened(reaches([(here, port)]), f"--network={name}", without=["network"])
+        assert said == f"{here} {port}"
+
+
+@contextmanager
+def network(*options):
+    name = "wardround-test-weakened"
+    engine.run("docker", "network", "create", *options, name)
+    try:
+        yield name
+    finally:
+        engine.run("docker", "network", "rm", name)
+
+
+@contextmanager
+def neighbour(*options):
+    """Another container of this machine, on Docker's own bridge; yields its address."""
+    listening = "import http.server; http.server.HTTPServer(('', 8000), None).serve_forever()"
+    container = engine.run(
+        *("docker", "run", "--rm", "--detach", "--entrypoint", "python", NODE, "-c", listening)
+    )
+    try:
+        found = json.loads(engine.run("docker", "inspect", container))[0]["NetworkSettings"]["IPAddress"]
+        yield found
+    finally:
+        engine.run("docker", "kill", container)
+
+
+def addresses_of(federation, side):
+    """Every address of every container of one side."""
+    found = {}
+    for part in [part for other, part in CONTAINERS if other == side]:
+        networks = federation.inspect(side, part)["NetworkSettings"]["Networks"].values()
+        found[part] = [each["IPAddress"] for each in networks if each["IPAddress"]]
+    return found
+
+
+@pytest.mark.attack(
+    "a program inside reaches other containers", held_by="internal networks, none for the data"
+)
+@each(INSIDE)
+def test_nobody_inside_reaches_containers_that_are_not_its_own(federation, side, part):
+    others = addresses_of(federation, "coordinator" if side == "site" else "site")
+    with neighbour() as address:
+        targets = [(each, port) for found in others.values() for each in found for port in (8000, 9094, 9443)]
+        targets += [(each, federation.sites_port) for each in others.get("gateway", [])]
+        assert federation.inside(side, part, reaches([(address, 8000), *targets], 0.7)) == ""
+
+
+@pytest.mark.mutant("a program inside reaches other containers", how="Docker's own bridge")
+def test_on_dockers_own_bridge_it_reaches_them(federation):
+    with neighbour() as address:
+        federation.programs.until(
+            lambda: weakened(reaches([(address, 8000)]), without=["network"]) == f"{address} 8000",
+            "a neighbour that is reached", 30,
+        )  # fmt: skip
+
+
+@pytest.mark.attack(
+    "somebody on this machine speaks with the hospital's certificate", held_by="where it listens"
+)
+def test_the_way_out_takes_nothing_from_outside(federation):
+    for address in addresses_of(federation, "site")["gateway"]:
+        with socket.socket() as probe:
+            probe.settimeout(2)
+            assert probe.connect_ex((address, 9443)) != 0
+    assert federation.answers("site", "supernode", "10.213.71.2:9443")
+
+
+@pytest.mark.attack(
+    "a program inside sends data away in names it looks up", held_by="a name service that is none"
+)
+@each(INSIDE)
+def test_no_name_is_asked_for_outside(federation, side, part):
+    with name_service() as asked:
+        said = federation.inside(side, part, lookup("stolen.example.org"))
+    assert "found" not in said
+    assert asked == []
+
+
+@pytest.mark.mutant("a program inside sends data away in names it looks up", how="the machine's name service")
+def test_an_ordinary_container_asks_the_machines_name_service(federation):
+    with name_service() as asked:
+        weakened(lookup("stolen.example.org"), f"--dns={host_address('bridge')}", without=["network"])
+    assert any(b"stolen" in question for question in asked)
+
+
+def lookup(name):
+    return (
+        f"import socket\ntry:\n    print('found', socket.gethostbyname({name!r}))\nexcept OSError:\n    pass"
+    )
+
+
+@contextmanager
+def name_service():
+    """This machine's, which knows no name; yields what it was asked."""
+    asked = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind((host_address("bridge"), 53))
+
+        def listen():
+            while (came := listening.recvfrom(4096))[0]:
+                asked.append(came[0])
+                listening.sendto(came[0][:2] + b"\x81\x83" + came[0][4:], came[1])
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield asked
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", listening.getsockname())
+        thread.join()
+
+
+# Sockets and keys.
+
+KNOCK = """
+import socket
+for path in ("/run/wardround/admin/admin.sock", "/run/wardround/relay/relay.sock"):
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+            print(path)
+        except OSError:
+            pass
+"""
+REPLACE = """
+import os, socket
+path = "/run/wardround/relay/relay.sock"
+for do in (lambda: os.rename(path, path + ".old"), lambda: socket.socket(socket.AF_UNIX).bind(path)):
+    try:
+        do()
+        print("done")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@pytest.mark.attack("a relay approves studies by the admin socket", held_by="not mounted; the folder's group")
+def test_a_relay_finds_one_socket(federation):
+    assert federation.inside("site", "launcher", KNOCK) == "/run/wardround/relay/relay.sock"
+    assert federation.inside("site", "supernode", KNOCK) == ""
+    assert federation.inside("site", "gateway", KNOCK) == ""
+    # And were it mounted by mistake, its folder has another group.
+    seen = f"--volume={federation.site(HOSPITAL)}:/run/wardround:ro"
+    assert weakened(KNOCK, seen) == "/run/wardround/relay/relay.sock"
+
+
+@pytest.mark.mutant("a relay approves studies by the admin socket", how="mounted, and the custodian's user")
+def test_with_the_custodians_user_and_folder_it_would_find_both(federation):
+    seen = f"--volume={federation.site(HOSPITAL)}:/run/wardround:ro"
+    assert weakened(KNOCK, seen, "--user=10001:10001").splitlines()[0] == "/run/wardround/admin/admin.sock"
+
+
+@pytest.mark.attack(
+    "a relay puts its own socket in the custodian's place", held_by="a folder that it cannot write"
+)
+def test_the_relay_cannot_replace_the_socket(federation):
+    assert federation.inside("site", "launcher", REPLACE).splitlines() == [
+        "Read-only file system",
+        "Address already in use",
+    ]
+
+
+@pytest.mark.mutant("a relay puts its own socket in the custodian's place", how="a folder of its own group")
+def test_in_a_folder_of_its_own_it_could(federation, tmp_path):
+    folder = tmp_path / "relay"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "relay.sock"))
+        folder.chmod(0o777)
+        said = weakened(REPLACE, f"--volume={folder}:/run/wardround/relay")
+    assert said.splitlines() == ["done", "done"]
+
+
+KEYS = """
+from pathlib import Path
+for top in ("connection", "coordinator", "var/lib/wardround", "run/wardround", "data", "etc/wardround", "state"):
+    for path in sorted(Path("/", top).rglob("*")):
+        try:
+            if path.is_file() and (path.suffix in (".key", ".secret") or path.parent.name == "keys"):
+                path.read_bytes()
+                print(path)
+        except OSError:
+            pass
+"""
+OWN_KEYS = {
+    ("site", "launcher"): ["/connection/launcher.secret"],
+    ("site", "supernode"): ["/connection/launcher.secret", "/connection/node.key"],
+    ("site", "gateway"): ["/connection/client.key", "/connection/inside.key"],
+    ("coordinator", "superlink"): [
+        "/coordinator/superlink/inside.key",
+        "/coordinator/superlink/launcher.secret",
+    ],
+    ("coordinator", "launcher"): ["/coordinator/superlink/launcher.secret"],
+}
+
+
+@pytest.mark.attack("a program inside reads keys of others", held_by="files mounted one by one")
+@each(list(OWN_KEYS))
+def test_each_program_has_its_own_keys_alone(federation, side, part):
+    assert federation.inside(side, part, KEYS).splitlines() == OWN_KEYS[side, part]
+
+
+@pytest.mark.attack("a program inside reads keys of others", held_by="files mounted one by one")
+def test_the_custodian_and_nginx_have_their_own_keys_alone(federation):
+    found = federation.inside("site", "custodian", KEYS).splitlines()
+    assert found
+    assert all(path.startswith("/var/lib/wardround/keys/") for path in found)
+    found = federation.inside("coordinator", "gateway", "ls -d /*/*.key /*/*/*.key /*/*.secret 2>/dev/null")
+    assert found == "/gateway/server.key"
+
+
+@pytest.mark.mutant("a program inside reads keys of others", how="the whole folder mounted")
+def test_with_the_whole_folder_it_reads_them_all(federation):
+    said = weakened(KEYS, f"--volume={federation.connection(HOSPITAL)}:/connection:ro")
+    assert {"/connection/node.key", "/connection/client.key"} <= set(said.splitlines())
+
+
+# The machine's memory, processes, files and rights.
+
+FILL = """
+import sys
+written = 0
+try:
+    with open(sys.argv[1] if len(sys.argv) > 1 else "/tmp/filled", "wb", buffering=0) as file:
+        while written < 1100:
+            written += file.write(bytes(2**20)) / 2**20
+except OSError as error:
+    print(error.strerror, end=" ")
+print(round(written))
+import os
+os.unlink("/tmp/filled")
+"""
+LARGEST = {("site", "custodian"): 1024, ("coordinator", "superlink"): 256, ("coordinator", "launcher"): 256}
+
+
+@pytest.mark.attack("a program inside fills the machine's memory with files", held_by="a small /tmp")
+@each(WITH_PYTHON)
+def test_what_can_be_written_for_a_while_is_little(federation, side, part):
+    said = federation.inside(side, part, FILL)
+    assert said.startswith("No space left on device")
+    assert int(said.split()[-1]) <= LARGEST.get((side, part), 64)
+
+
+@pytest.mark.mutant("a program inside fills the machine's memory with files", how="a /tmp without a size")
+def test_without_a_size_it_takes_what_it_wants(federation):
+    assert weakened(FILL, "--tmpfs=/tmp:mode=1777", without=["tmpfs"]) == "1100"
+
+
+BOMB = """
+import os, signal, time
+children = []
+try:
+    while len(children) < 600:
+        if (child := os.fork()) == 0:
+            time.sleep(60)
+            os._exit(0)
+        children.append(child)
+except OSError as error:
+    print(error.strerror, end=" ")
+print(len(children))
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.attack("a program inside starts processes without end", held_by="pids_limit")
+@each(WITH_PYTHON)
+def test_processes_are_counted(federation, side, part):
+    said = federation.inside(side, part, BOMB)
+    assert said.startswith("Resource temporarily unavailable")
+    assert int(said.split()[-1]) < federation.inspect(side, part)["HostConfig"]["PidsLimit"]
+
+
+@pytest.mark.mutant("a program inside starts processes without end", how="no pids_limit")
+def test_without_a_limit_they_are_not(federation):
+    assert weakened(BOMB, without=["pids"]) == "600"
+
+
+PLANT = """
+for folder in /opt/wardround /usr/bin /etc /var/tmp /run/lock /; do
+    echo x 2>/dev/null >$folder/planted && echo $folder
+done
+"""
+
+
+@pytest.mark.attack("a program inside plants a file that lasts", held_by="a root that is read-only")
+@each(CONTAINERS)
+def test_nothing_can_be_planted(federation, side, part):
+    shell = ("docker", "exec", federation.container(side, part), "bash", "-c", PLANT)
+    assert engine.run(*shell, check=False) == ""
+
+
+@pytest.mark.mutant("a program inside plants a file that lasts", how="a root that can be written")
+def test_where_it_can_be_written_some_folder_is_open(federation):
+    assert weakened(PLANT, without=["root"], program="bash")
+
+
+@pytest.mark.attack("a program inside becomes root", held_by="no-new-privileges, no capabilities")
+@each(CONTAINERS)
+def test_nobody_has_rights_or_gets_any(federation, side, part):
+    shell = ("docker", "exec", federation.container(side, part), "cat", "/proc/1/status", "/proc/self/status")
+    told = [line.split() for line in engine.run(*shell).splitlines()]
+    names = ("Uid:", "NoNewPrivs:", "CapEff:", "CapBnd:", "CapPrm:", "CapAmb:", "Seccomp:")
+    found = {name: {tuple(words[1:]) for words in told if words[0] == name} for name in names}
+    user = federation.inspect(side, part)["Config"]["User"].partition(":")[0]
+    assert found["Uid:"] == {(user,) * 4}
+    assert int(user) >= 10001
+    assert found["NoNewPrivs:"] == {("1",)}
+    assert found["Seccomp:"] == {("2",)}
+    for name in ("CapEff:", "CapBnd:", "CapPrm:", "CapAmb:"):
+        assert found[name] == {("0" * 16,)}, name
+
+
+@pytest.fixture(scope="module")
+def with_root_shell(federation, tmp_path_factory):
+    """The relay's image with a shell that belongs to root and says so: the hole that somebody may find."""
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "Dockerfile").write_text(
+        f"FROM {NODE}\nUSER 0\nRUN cp /usr/bin/bash /rootshell && chmod 4755 /rootshell\nUSER 10002:10002\n"
+    )
+    engine.run("docker", "build", "--quiet", "--tag", "wardround/rootshell:test", folder)
+    yield "wardround/rootshell:test"
+    engine.run("docker", "rmi", "wardround/rootshell:test")
+
+
+ROOT_SHELL = '/rootshell -p -c "id -u"'
+
+
+@pytest.mark.attack("a program inside becomes root", held_by="no-new-privileges, no capabilities")
+def test_a_program_of_roots_does_not_make_root(with_root_shell):
+    assert weakened(ROOT_SHELL, image=with_root_shell, program="bash").endswith("10002")
+
+
+@pytest.mark.mutant("a program inside becomes root", how="without no-new-privileges")
+def test_without_that_it_does(with_root_shell):
+    said = weakened(
+        '/rootshell -p -c "id -u; grep CapEff /proc/self/status"', image=with_root_shell, program="bash",
+        without=["privileges", "capabilities"],
+    )  # fmt: skip
+    assert said.splitlines()[0] == "0"
