@@ -141,6 +141,9 @@ class Contained(Hospitals):
     def inspect(self, side, part):
         return json.loads(run("docker", "inspect", self.container(side, part)))[0]
 
+    def log(self, side, part):
+        return run("docker", "logs", self.container(side, part))
+
     def answers(self, side, part, where):
         """Whether somebody answers there, as a container sees it."""
         probe = ("python", "-P", "-m", "federation.probe", where)

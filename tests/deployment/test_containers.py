@@ -5,6 +5,8 @@ image with one of the settings of its compose file left out.
 """
 
 import json
+import os
+import signal
 import socket
 import threading
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.deployment
 INSIDE = [each for each in CONTAINERS if each[1] != "gateway"]
 WITH_PYTHON = [each for each in CONTAINERS if each != ("coordinator", "gateway")]
 NODE, GATEWAY = f"wardround/node:{engine.TAG}", f"wardround/gateway:{engine.TAG}"
+NODES = "10.213.71"  # WARDROUND_INSIDE
 # As the compose files have it, but for what a mutant leaves out.
 CONTAINED = {
     "network": "--network=none",
@@ -78,14 +81,14 @@ def test_every_program_is_found_well_from_outside(federation, summary, side, par
     assert federation.inspect(side, part)["RestartCount"] == 0
 
 
-def test_a_hospitals_relay_goes_on_after_its_supernode_was_killed(federation, summary):
-    federation.compose("site", "kill", "supernode")
-    federation.compose("site", "up", "--detach", "supernode")
-    again = federation.container("site", "launcher")
+def test_a_relay_goes_on_after_each_of_its_programs_was_killed(federation, summary):
+    for part in ("launcher", "gateway", "supernode"):
+        os.kill(federation.inspect("site", part)["State"]["Pid"], signal.SIGKILL)
     federation.programs.until(
-        lambda: federation.answers("site", "launcher", "127.0.0.1:9094"), "a launcher with a SuperNode", 180
-    )
-    assert federation.container("site", "launcher") == again
+        lambda: federation.log("site", "launcher").count("asking") == 2
+        and federation.answers("site", "launcher", f"{NODES}.18:9094"),
+        "a launcher that has a SuperNode", 180,
+    )  # fmt: skip
 
 
 def test_the_images_of_relays_have_no_torch_and_none_has_pip(federation):
@@ -230,7 +233,7 @@ def test_the_way_out_takes_nothing_from_outside(federation):
         with socket.socket() as probe:
             probe.settimeout(2)
             assert probe.connect_ex((address, 9443)) != 0
-    assert federation.answers("site", "supernode", "10.213.71.2:9443")
+    assert federation.answers("site", "supernode", f"{NODES}.2:9443")
 
 
 @pytest.mark.attack(
@@ -340,7 +343,8 @@ def test_in_a_folder_of_its_own_it_could(federation, tmp_path):
 
 KEYS = """
 from pathlib import Path
-for top in ("connection", "coordinator", "var/lib/wardround", "run/wardround", "data", "etc/wardround", "state"):
+tops = "connection coordinator var/lib/wardround run/wardround data etc/wardround state"
+for top in tops.split():
     for path in sorted(Path("/", top).rglob("*")):
         try:
             if path.is_file() and (path.suffix in (".key", ".secret") or path.parent.name == "keys"):
