@@ -10,6 +10,7 @@ from client_app.commands.gateway import gateway
 from client_app.commands.init import init
 from client_app.commands.install import install
 from client_app.commands.ledger import ledger
+from client_app.commands.load import load
 from client_app.commands.roster import roster
 from client_app.commands.study import study
 from client_app.commands.supernode import launcher, supernode
@@ -23,7 +24,7 @@ def commands() -> None:
 
 for group in (
     *(audit, consent, ledger, roster, study),
-    *(init, install, doctor),
+    *(init, install, doctor, load),
     *(custodian, launcher, supernode, gateway),
 ):
     commands.add_command(group)
