@@ -123,7 +123,7 @@ class Contained(Hospitals):
         self.close()
         self.compose("coordinator", "up", "--detach")
         for port in (self.sites_port, self.control_port):
-            self.programs.until(lambda port=port: _listens(self.address, port), f"port {port}")
+            self.programs.until(lambda port=port: listens(self.address, port), f"port {port}")
         self.programs.until(lambda: self.answers("coordinator", "superlink", "127.0.0.1:8000"), "a SuperLink")
 
     def reload(self):
@@ -164,7 +164,8 @@ def host_address(network):
     return config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
 
 
-def _listens(host, port):
+def listens(host, port):
+    """Whether somebody accepts connections there, as this machine sees it."""
     with socket.socket() as probe:
         probe.settimeout(2)
         return probe.connect_ex((host, port)) == 0
