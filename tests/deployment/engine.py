@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from programs import ROOT
 
+from federation.files import locked
+
 FOLDER = Path(os.environ.get("WARDROUND_ENGINE") or Path(tempfile.gettempdir()) / "wardround-engine")
 BASE = "python:3.11-slim"
 TAG = "test"
@@ -33,17 +35,18 @@ def run(*command, check=True, seconds=600, **options):
 
 @contextmanager
 def engine():
-    """A running engine; skips where there can be none."""
+    """A running engine, for one test process at a time; skips where there can be none."""
     missing = [name for name in ("docker", "docker-compose") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"no containers: {' and '.join(missing)} not installed")
-    if _answers():
-        yield
-    elif os.geteuid() == 0 and shutil.which("dockerd"):
-        with _own_engine():
+    with locked(FOLDER / "lock", wait=True):
+        if _answers():
             yield
-    else:
-        pytest.skip("no containers: no engine answers, and only root with dockerd can start one")
+        elif os.geteuid() == 0 and shutil.which("dockerd"):
+            with _own_engine():
+                yield
+        else:
+            pytest.skip("no containers: no engine answers, and only root with dockerd can start one")
 
 
 def build(*targets):
@@ -61,7 +64,6 @@ def build(*targets):
 
 @contextmanager
 def _own_engine():
-    FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(
             ["dockerd", "--data-root", FOLDER / "layers", "--exec-root", FOLDER / "run"],

@@ -4,6 +4,7 @@ Whoever has taken over a program runs code of their own there, as that program's
 image with one of the settings of its compose file left out.
 """
 
+import importlib.util
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 
 import engine
 import pytest
 from contained import CONTAINERS, HOSPITAL, Contained, host_address, listens
-from programs import Programs
+from programs import ROOT, Programs
 
 pytestmark = pytest.mark.deployment
 
@@ -83,11 +85,11 @@ def test_every_program_is_found_well_from_outside(federation, summary, side, par
     assert federation.inspect(side, part)["RestartCount"] == 0
 
 
-def test_the_images_of_relays_have_no_torch_and_none_has_pip(federation):
+def test_the_images_of_relays_have_no_torch_and_none_can_install_anything(federation):
     assert weakened("import torch").endswith("No module named 'torch'")
-    for image in ("node", "custodian", "coordinator"):
-        said = weakened("import pip", image=f"wardround/{image}:{engine.TAG}")
-        assert said.endswith("No module named 'pip'"), image
+    for image, module in product(("node", "custodian", "coordinator"), ("pip", "uv")):
+        said = weakened(f"import {module}", image=f"wardround/{image}:{engine.TAG}")
+        assert said.endswith(f"No module named '{module}'"), image
 
 
 @pytest.mark.parametrize("command", ["supernode", "launcher", "gateway"])
@@ -99,6 +101,40 @@ def test_a_relays_commands_start_without_torch(federation, command):
     )
     assert "/nowhere" in said or "does not point to a file" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("image", ["node", "custodian", "gateway"])
+def test_the_bill_of_materials_has_what_is_pinned_and_nothing_else(federation, image):
+    release = module_from(ROOT / "docker/release.py")
+    bill = release.bill_of_materials(f"wardround/{image}:{engine.TAG}", "1.0")
+    found = {each["purl"].partition("?")[0]: each for each in bill["components"]}
+    assert any(purl.startswith("pkg:deb/debian/libc6@") for purl in found)
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {plain(name): version for name, _, version in (line.partition("==") for line in lines)}
+    python = {
+        plain(each["name"]): each["version"].partition("+")[0]
+        for purl, each in found.items()
+        if purl.startswith("pkg:pypi/")
+    }
+    for name in ("wardround", "setuptools"):  # ours, and what constraints.txt has never had
+        python.pop(name, None)
+    assert python == {name: pinned.get(name) for name in python}
+    assert ("flwr" in python, "torch" in python, "ray" in python) == {
+        "node": (True, False, False),
+        "custodian": (True, True, False),
+        "gateway": (False, False, False),
+    }[image]
+
+
+def plain(name):
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def module_from(file):
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_nothing_of_the_build_is_in_an_image(federation):
