@@ -114,6 +114,7 @@ class Contained(Hospitals):
             (here / made).mkdir(parents=True)
         config = SITE.format(name=name, part=part, folder="/run/wardround")
         config = config.replace("/run/wardround/custodian", "/var/lib/wardround")
+        config = config.replace("data: {", "data: {folder: /data, ")
         (here / "config/site.yaml").write_text(config)
         return None
 

@@ -85,6 +85,12 @@ def test_every_program_is_found_well_from_outside(federation, summary, side, par
     assert federation.inspect(side, part)["RestartCount"] == 0
 
 
+def test_a_hospitals_own_commands_find_everything_in_order(federation, summary):
+    told = federation.at_site(HOSPITAL, "doctor")
+    assert "PROBLEM" not in told
+    assert "a custodian answers at /run/wardround/admin/admin.sock" in told
+
+
 def test_the_images_of_relays_have_no_torch_and_none_can_install_anything(federation):
     assert weakened("import torch").endswith("No module named 'torch'")
     for image, module in product(("node", "custodian", "coordinator"), ("pip", "uv")):
