@@ -103,7 +103,9 @@ def _have_base():
         with tempfile.TemporaryDirectory() as folder:
             packages = "--include=python3,python3-venv,ca-certificates"
             run("debootstrap", "--variant=minbase", packages, "bookworm", f"{folder}/root")
-            shutil.rmtree(f"{folder}/root/var/cache/apt/archives")
+            for left in ("var/cache/apt/archives", "var/lib/apt/lists"):
+                shutil.rmtree(f"{folder}/root/{left}")
+                Path(f"{folder}/root/{left}").mkdir()
             run("tar", "-C", f"{folder}/root", "-cf", kept.with_suffix(".part"), ".")
         kept.with_suffix(".part").rename(kept)
     run("docker", "import", kept, BASE)
