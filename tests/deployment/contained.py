@@ -10,8 +10,9 @@ import socket
 import time
 
 from engine import TAG, run
-from hospitals import SITE, Hospitals
-from programs import ROOT
+
+from benchmarks.hospitals import SITE, Hospitals
+from benchmarks.programs import ROOT
 
 HOSPITAL = "alder"
 PARTS = {
@@ -134,7 +135,8 @@ class Contained(Hospitals):
     def start_site(self, name):
         if name != HOSPITAL:
             return super().start_site(name)
-        return self.compose("site", "up", "--detach")
+        self.compose("site", "up", "--detach")
+        return self._until_custodian(name)
 
     def container(self, side, part):
         return self.compose(side, "ps", "--quiet", part)

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from programs import ROOT
 
+from benchmarks.programs import ROOT
 from federation.files import locked
 
 FOLDER = Path(os.environ.get("WARDROUND_ENGINE") or Path(tempfile.gettempdir()) / "wardround-engine")

@@ -18,7 +18,8 @@ from itertools import product
 import engine
 import pytest
 from contained import CONTAINERS, HOSPITAL, Contained, host_address, listens
-from programs import ROOT, Programs
+
+from benchmarks.programs import ROOT, Programs
 
 pytestmark = pytest.mark.deployment
 
