@@ -9,21 +9,17 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import click
-from click.testing import CliRunner
-
-from benchmarks.programs import BIN, ROOT, Programs, free_ports
+from benchmarks.programs import ROOT, Programs, free_ports
 from client_app.cli import commands as site_commands
-from client_app.desk.client import AdminClient
 from federation.errors import RunError
-from federation.run_config import run_config_file
 from server_app.coordinator import commands as coordinator_commands
+from simulation.rehearsal import PARTS, Hospital, Researcher, approve, join, start_coordinator, typed
 
 SITES = ("alder", "birch", "cedar", "dogwood")
-_PARTS = ("custodian", "gateway", "supernode", "launcher")
 SITE = """
 name: {name}
 description: a hospital of the tests
@@ -78,6 +74,7 @@ class Hospitals:
         ports = free_ports(4 + 2 * (len(sites) + 1))  # one more may join
         self.superlink_port, self.sites_port, self.control_port, self.tunnel_port = ports[:4]
         self._gateway_ports, self._runtime_ports = ports[4::2], ports[5::2]
+        self._ada = Researcher(programs, "trial", self.folder / "ada", self.tunnel_port)
 
     def set_up(self) -> Self:
         """Everybody joins and starts."""
@@ -88,7 +85,7 @@ class Hospitals:
             self.join(name)
             self.start_site(name)
         self.roster()
-        self._researcher("ada")
+        self._researcher()
         self._app()
         return self
 
@@ -96,11 +93,11 @@ class Hospitals:
 
     def at_coordinator(self, *arguments: object) -> str:
         """What ``wardround-coordinator`` says."""
-        return _typed(coordinator_commands, *arguments, WARDROUND_COORDINATOR=self.coordinator)
+        return typed(coordinator_commands, *arguments, WARDROUND_COORDINATOR=self.coordinator)
 
     def at_site(self, name: str, *arguments: object) -> str:
         """What a hospital's ``wardround-site`` says."""
-        return _typed(site_commands, *arguments, WARDROUND_SITE=self.site(name) / "site.yaml")
+        return typed(site_commands, *arguments, WARDROUND_SITE=self.site(name) / "site.yaml")
 
     def site(self, name: str) -> Path:
         """A hospital's folder."""
@@ -135,30 +132,16 @@ class Hospitals:
 
     def join(self, name: str, *options: str) -> None:
         """Become a member: a request one way, a kit the other."""
-        connection = self.connection(name)
         kit = self.folder / f"{name}.kit.json"
-        self.at_site(name, "init", "--to", connection, *options)
-        self.at_coordinator("admit", connection / "request.json", "--to", kit, "--yes")
-        self.at_site(name, "install", kit, "--to", connection, "--yes")
+        join(partial(self.at_site, name), self.at_coordinator, self.connection(name), kit, *options)
         self.reload()
 
-    def _researcher(self, name: str) -> None:
-        connection, kit = self.folder / name, self.folder / f"{name}.kit.json"
-        self.at_coordinator("researcher", "init", "--name", name, "--to", connection)
-        self.at_coordinator("admit", connection / "request.json", "--to", kit, "--yes")
-        self.at_coordinator("researcher", "install", kit, "--to", connection, "--yes")
+    def _researcher(self) -> None:
+        connection, kit = self.folder / "ada", self.folder / "ada.kit.json"
+        here = self.at_coordinator
+        join(here, here, connection, kit, "--name", "ada", researcher=True)
         self.reload()
-        home = self.folder / "flwr"
-        home.mkdir(exist_ok=True)
-        (home / "config.toml").write_text(
-            f'[superlink.trial]\naddress = "127.0.0.1:{self.tunnel_port}"\ninsecure = true\n'
-        )
-        self.programs.start(
-            "tunnel",
-            *(BIN / "wardround-coordinator", "tunnel", "--connection", connection),
-            *("--listen", f"127.0.0.1:{self.tunnel_port}"),
-        )
-        self.programs.until_listening(self.tunnel_port)
+        self._ada.start()
 
     def _app(self) -> None:
         app = self.folder / "app"
@@ -216,21 +199,7 @@ class Hospitals:
 
     def start_coordinator(self) -> None:
         """Start SuperLink, launcher and gateway."""
-        here = BIN / "wardround-coordinator"
-        folder = ("--folder", self.coordinator)
-        address = f"127.0.0.1:{self.superlink_port}"
-        database = self.folder / "superlink.db"
-        self.programs.start(
-            "superlink", here, "superlink", *folder, "--database", database, "--listen", address
-        )
-        self.programs.start("coordinator", here, "launcher", *folder, "--runtime", address)
-        (self.folder / "nginx").mkdir(exist_ok=True)
-        nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-        self.programs.start(
-            "nginx", nginx, "-e", "stderr", "-p", self.coordinator / "gateway", "-c", "nginx.conf"
-        )
-        self.programs.until_listening(self.superlink_port)
-        self.programs.until_listening(self.sites_port)
+        start_coordinator(self.programs, self.coordinator, self.superlink_port, self.sites_port)
 
     def reload(self) -> None:
         """Have nginx read its lists anew."""
@@ -239,44 +208,25 @@ class Hospitals:
 
     def start_site(self, name: str) -> None:
         """Start all of a hospital's processes."""
-        for part in _PARTS:
+        for part in PARTS:
             self.start_part(name, part)
         self._until_custodian(name)
 
+    def _hospital(self, name: str) -> Hospital:
+        ports = self.gateway_port(name), self.runtime_port(name)
+        return Hospital(self.programs, self.site(name), self.site(name), *ports)
+
     def _until_custodian(self, name: str) -> None:
-        """A study asked for before the custodian answers would not be in its inbox."""
-        client = AdminClient(self.site(name) / "admin/admin.sock")
-
-        def answers() -> bool:
-            try:
-                client.studies()
-            except RunError:
-                return False
-            return True
-
-        self.programs.until(answers, f"{name}'s custodian")
+        self._hospital(name).until_open()
 
     def stop_site(self, name: str) -> None:
         """Stop all of a hospital's processes."""
-        for part in _PARTS:
+        for part in PARTS:
             self.programs.kill(f"{name}-{part}", signal.SIGTERM)
 
     def start_part(self, name: str, part: str) -> None:
         """Start one of a hospital's processes."""
-        here, connection = BIN / "wardround-site", ("--connection", self.connection(name))
-        runtime = ("--runtime", f"127.0.0.1:{self.runtime_port(name)}")
-        gateway = f"127.0.0.1:{self.gateway_port(name)}"
-        arguments = {
-            "custodian": ("--config", self.site(name) / "site.yaml"),
-            "gateway": (*connection, "--listen", gateway),
-            "supernode": (
-                *(*connection, "--gateway", gateway, *runtime),
-                *("--custodian", self.site(name) / "relay/relay.sock"),
-            ),
-            "launcher": (*connection, *runtime),
-        }[part]
-        cache = self.folder / "cache"
-        self.programs.start(f"{name}-{part}", here, part, *arguments, WARDROUND_CACHE=str(cache))
+        self._hospital(name).start(part, WARDROUND_CACHE=str(self.folder / "cache"))
 
     # Studies.
 
@@ -290,23 +240,12 @@ class Hospitals:
         return self._flwr_run([f"resume={folder.name}"])
 
     def _flwr_run(self, overrides: list[str]) -> int:
-        config = self.folder / "run.toml"
-        config.write_text(run_config_file(overrides))
-        answer = self._flwr("run", self.folder / "app", "trial", "--run-config", config)
-        if not answer["success"]:
-            raise RunError(f"flwr run: {answer}")
-        return int(answer["run-id"])
-
-    def _flwr(self, *arguments: object) -> dict[str, Any]:
-        told = self.programs.run(BIN / "flwr", *arguments, "--format", "json")
-        answer: dict[str, Any] = json.loads(told[told.index("{") :])
-        return answer
+        return self._ada.run(self.folder / "app", overrides)
 
     def approve(self) -> None:
         """Everybody agrees to what waits in their inbox."""
         for name in self.members:
-            for study in waiting(self.at_site(name, "study", "inbox")):
-                self.at_site(name, "study", "approve", study, "--by", "Dr. Frei", "--until", "2999-12-31")
+            approve(partial(self.at_site, name), "Dr. Frei")
 
     def run_folder(self, run: int) -> Path:
         """Where its record is."""
@@ -321,7 +260,7 @@ class Hospitals:
         """Wait until Flower says that a run is over, whatever became of it."""
 
         def over() -> bool:
-            answer = self._flwr("ls", "trial", "--run-id", run)
+            answer = self._ada.flwr("ls", "trial", "--run-id", run)
             return bool(answer["success"]) and str(answer["runs"][0]["status"]).startswith("finished")
 
         self.programs.until(over, f"the end of run {run} at Flower", seconds)
@@ -367,18 +306,3 @@ class Hospitals:
         path = self.run_folder(run) / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in map(json.loads, lines) if line["event"] == "round"]
-
-
-def waiting(inbox: str) -> list[str]:
-    """The ids of studies in a printed inbox."""
-    words = [line.split()[0] for line in inbox.splitlines() if "waiting" in line]
-    return [word for word in words if len(word) == 12]
-
-
-def _typed(commands: click.Group, *arguments: object, **environment: object) -> str:
-    words = [str(argument) for argument in arguments]
-    known = {name: str(value) for name, value in environment.items()}
-    result = CliRunner().invoke(commands, words, env=known, catch_exceptions=False)
-    if result.exit_code != 0:
-        raise RunError(f"{arguments}: {result.output}")
-    return result.output

@@ -1,1 +1,1 @@
-"""A whole federation on one workstation; the only place that may see both sides."""
+"""Whole federations of simulated hospitals; the only place that may see both sides."""
