@@ -83,7 +83,9 @@ class Hospitals:
         for part, name in enumerate(self.sites):
             self._site(name, part)
             self.join(name)
-            self.start_site(name)
+            self._begin(name)
+        for name in self.sites:
+            self._until_custodian(name)
         self.roster()
         self._researcher()
         self._app()
@@ -207,10 +209,13 @@ class Hospitals:
         time.sleep(0.5)
 
     def start_site(self, name: str) -> None:
-        """Start all of a hospital's processes."""
+        """Start all of a hospital's processes, and wait for its custodian."""
+        self._begin(name)
+        self._until_custodian(name)
+
+    def _begin(self, name: str) -> None:
         for part in PARTS:
             self.start_part(name, part)
-        self._until_custodian(name)
 
     def _hospital(self, name: str) -> Hospital:
         ports = self.gateway_port(name), self.runtime_port(name)

@@ -132,11 +132,10 @@ class Contained(Hospitals):
         """The command has told nginx already, which takes a moment."""
         time.sleep(0.5)
 
-    def start_site(self, name):
+    def _begin(self, name):
         if name != HOSPITAL:
-            return super().start_site(name)
-        self.compose("site", "up", "--detach")
-        return self._until_custodian(name)
+            return super()._begin(name)
+        return self.compose("site", "up", "--detach")
 
     def container(self, side, part):
         return self.compose(side, "ps", "--quiet", part)
