@@ -173,8 +173,18 @@ class Programs:
             os.killpg(process.pid, number)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now, all different."""
+def free_ports(count: int, *, share: int = 0, of: int = 1) -> list[int]:
+    """Ports that nobody listens on just now, all different.
+
+    Args:
+        count: how many.
+        share: which of ``of`` shares of all ports; who asks at the same time with another gets others.
+        of: how many shares there are.
+    """
+    ports: list[int] = []
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
+        while len(ports) < count:
+            port = stack.enter_context(socket.create_server(("", 0))).getsockname()[1]
+            if port // 2 % of == share:  # Linux prefers odd ones
+                ports.append(port)
+    return ports

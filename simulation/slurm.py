@@ -117,11 +117,11 @@ def coordinate(job: Job, overrides: list[str]) -> int:
         join(here, here, connection, kit, "--name", "slurm", researcher=True)
         programs.kill("nginx", signal.SIGHUP, wait=False)
         researcher = Researcher(programs, "slurm", connection, tunnel)
+        researcher.start()
         hospital = (sys.executable, "-m", "simulation.slurm", "--site", job.folder, job.name, *names)
         once = ("--overlap", f"--ntasks={tasks}", "--kill-on-bad-exit=1")
         programs.start("hospitals", "srun", *once, f"--output={job.folder}/site-%t.log", *hospital)
         try:
-            researcher.start()
             return study(job, programs, names, researcher, overrides)
         finally:
             job.end.touch()
@@ -183,8 +183,9 @@ def watch(researcher: Researcher, run: int) -> int:
 # A hospital's node.
 
 
-def serve(job: Job, name: str) -> None:
-    """One hospital, until the job ends its step."""
+def serve(job: Job, names: list[str]) -> None:
+    """One hospital of ``names``, until the job ends its step."""
+    name, on_this_node = names[int(os.environ["SLURM_PROCID"])], int(os.environ["SLURM_LOCALID"])
     folder, sockets = job.site(name), job.sockets(name)
     sockets.mkdir(mode=0o700)
     try:
@@ -193,7 +194,9 @@ def serve(job: Job, name: str) -> None:
                 (sockets / part).mkdir()
             # In processes of their own: an approval loads Torch, which would stay here as long as the job.
             at_site = partial(programs.run, SITE, WARDROUND_SITE=str(job.config(name)))
-            hospital = Hospital(programs, folder, sockets, *free_ports(2))
+            # The node's other hospitals choose at the same time, before any of these listens.
+            ports = free_ports(2, share=on_this_node, of=len(names))
+            hospital = Hospital(programs, folder, sockets, *ports)
             for part in PARTS:
                 hospital.start(part)
             hospital.until_open()
@@ -223,7 +226,7 @@ def main() -> int:
     try:
         if sys.argv[1:2] == ["--site"]:
             where, name, *names = sys.argv[2:]
-            serve(Job(Path(where), name), names[int(os.environ["SLURM_PROCID"])])
+            serve(Job(Path(where), name), names)
             return 0
         number = os.environ["SLURM_JOB_ID"]
         folder = Path("runs").absolute() / f"slurm-{number}"
