@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from federation.errors import WardroundError
+from federation.logs import log, logs_json
 
 _WIDTH = 200  # where nobody's terminal says how wide it is
 
@@ -25,9 +26,13 @@ def printable(text: str) -> str:
 
 
 def run(commands: click.Command) -> None:
-    """Run a command line; what is refused is a line and exit code 1."""
+    """Run a command line; what is refused is a line, or a record of a log in JSON, and exit code 1."""
     try:
         commands()
     except WardroundError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{type(error).__name__}: {error}", markup=False)
+        told = f"{type(error).__name__}: {error}"
+        if logs_json():
+            log.critical("%s", told)
+        else:
+            Console(stderr=True, soft_wrap=True).print(told, markup=False)
         sys.exit(1)

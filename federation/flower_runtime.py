@@ -15,18 +15,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOBase
 from pathlib import Path
 from queue import Queue
 from typing import Any, ClassVar, Protocol
 
 import httpx
+import uvicorn
 from flwr.app import Context
 from flwr.clientapp import ClientApp
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.serverapp import Grid
 from flwr.supercore.constant import TaskType
+from flwr.supercore.http_logging import get_uvicorn_log_config
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
-from flwr.supercore.logger import mirror_output_to_queue
+from flwr.supercore.logger import console_handler, mirror_output_to_queue
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.runtime.run_serverapp import run_serverapp
 from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -35,6 +38,7 @@ from flwr.supernode.start_client_internal import start_client_internal
 
 from federation.errors import ConfigError, RunError, WardroundError
 from federation.flower_programs import as_arguments
+from federation.logs import JsonLine, logs_json
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
@@ -122,7 +126,26 @@ def run_supernode(**options: object) -> None:
     """
     sys.argv = ["flower-supernode", *as_arguments(options)]
     _put(start_client_internal, time=_QuickTime())
+    if logs_json():
+        _in_json(uvicorn.config.LOGGING_CONFIG)
     flower_supernode()
+
+
+def run_superlink(*flags: str, **options: object) -> None:
+    """Be Flower's SuperLink, e.g. ``run_superlink("--enable-supernode-auth", port=8000)``."""
+    from flwr.superlink.cli.flower_superlink import flower_superlink  # noqa: PLC0415
+
+    sys.argv = ["flower-superlink", *flags, *as_arguments(options)]
+    if logs_json():
+        _put(flower_superlink, get_uvicorn_log_config=lambda level: _in_json(get_uvicorn_log_config(level)))
+    flower_superlink()
+
+
+def _in_json(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of uvicorn's logs, whose records are told as those of all others here."""
+    for name in config["formatters"]:
+        config["formatters"][name] = {"()": JsonLine}
+    return config
 
 
 class _QuickTime:
@@ -164,7 +187,7 @@ def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
     _put(run_serverapp, run_=installed)
     logging.getLogger("flwr").addFilter(_reason_alone)
     shown: Queue[str | None] = Queue()
-    mirror_output_to_queue(shown)  # flwr log
+    _show(shown)
     run_serverapp(
         runtime_api_address=tasks.address,
         log_queue=shown,
@@ -173,6 +196,27 @@ def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
         certificates=tasks.certificate,
         runtime_dependency_install=False,
     )
+
+
+def _show(shown: Queue[str | None]) -> None:
+    """Have ``flwr log`` show what Flower's console would, also where the log of this process is JSON."""
+    if logs_json():
+        sys.stdout = _Into(shown)  # which Flower prints on
+        console_handler.setStream(sys.stdout)
+        logging.getLogger().addHandler(console_handler)
+    else:
+        mirror_output_to_queue(shown)
+
+
+class _Into(TextIOBase):
+    """A stream that ends in a queue."""
+
+    def __init__(self, queue: Queue[str | None]) -> None:
+        self._queue = queue
+
+    def write(self, text: str, /) -> int:
+        self._queue.put(text)
+        return len(text)
 
 
 def _reason_alone(record: logging.LogRecord) -> bool:

@@ -104,7 +104,11 @@ def _child(run: Callable[[Task], None], task: Task, ending: signal.Signals, laun
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(ending))
     if os.getppid() == launcher:  # which may have ended before we said so
-        run(task)
+        try:
+            run(task)
+        except Exception:  # or multiprocessing would print it as lines
+            log.exception("task %d broke off", task.id)
+            raise SystemExit(1) from None
 
 
 def _stop() -> NoReturn:

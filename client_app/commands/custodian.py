@@ -18,7 +18,7 @@ def custodian(file: Path) -> None:
     from client_app.site import hospital  # noqa: PLC0415
     from federation.logs import log_lines  # noqa: PLC0415
 
-    log_lines()
+    log_lines(patients=True)
 
     config = hospital(file)
     # Torch and MONAI take seconds to load, so what is wrong with the config is said at once.

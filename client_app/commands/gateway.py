@@ -19,6 +19,8 @@ def gateway(folder: Path, listen: str, proxy: str | None, password: Path | None)
     coordinator.crt, and is shown client.crt. All of them are read anew for each connection. It runs until
     SIGTERM and writes failures to stderr.
     """
+    from federation.logs import log_lines  # noqa: PLC0415
     from federation.tunnel.gateways import proxy_from, run_tunnel, site_gateway  # noqa: PLC0415
 
+    log_lines()
     run_tunnel(site_gateway(folder, listen, proxy_from(proxy, password)))

@@ -31,7 +31,9 @@ def supernode(folder: Path, gateway: str, custodian: Path, runtime: str) -> None
 
     quiet_flower()
     from federation.flower_runtime import run_supernode  # noqa: PLC0415
+    from federation.logs import log_lines  # noqa: PLC0415
 
+    log_lines()
     host, _, port = runtime.rpartition(":")
     run_supernode(
         superlink=gateway,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from federation.admission import Connection, Kind, read_connection
 from federation.errors import DataError
-from federation.logs import log_lines
 from federation.tunnel.address import Address, address_of
 from federation.tunnel.certificates import Renewed, towards_coordinator, towards_supernode
 from federation.tunnel.failures import Failures
@@ -68,7 +67,6 @@ def proxy_from(url: str | None, password: Path | None) -> Proxy | None:
 
 def run_tunnel(tunnel: Tunnel) -> None:
     """Carry until SIGTERM; the log goes to stderr, a line a failure and nothing of what is carried."""
-    log_lines()
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     asyncio.run(tunnel.serve(lambda address: _log.info("%s leads to %s", address, tunnel.to)))
 

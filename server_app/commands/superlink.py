@@ -21,12 +21,16 @@ def superlink(path: Path, database: Path, listen: str) -> None:
 
     It becomes Flower's SuperLink, whose own port is open to whoever reaches it: the gateway, and nobody else.
     """
-    from federation.flower_programs import become  # noqa: PLC0415
+    from federation.flower_programs import quiet_flower  # noqa: PLC0415
 
+    quiet_flower()
+    from federation.flower_runtime import run_superlink  # noqa: PLC0415
+    from federation.logs import log_lines  # noqa: PLC0415
+
+    log_lines()
     folder = path / "superlink"
     host, _, port = listen.rpartition(":")
-    become(
-        "flower-superlink",
+    run_superlink(
         "--enable-supernode-auth",
         "--disable-runtime-dependency-installation",
         isolation="process",

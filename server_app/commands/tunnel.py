@@ -19,6 +19,8 @@ def tunnel(folder: Path, listen: str, proxy: str | None, password: Path | None) 
     plain part stays on this machine, and only programs of the same user are let in. It runs until SIGTERM and
     writes failures to stderr.
     """
+    from federation.logs import log_lines  # noqa: PLC0415
     from federation.tunnel.gateways import proxy_from, researcher_tunnel, run_tunnel  # noqa: PLC0415
 
+    log_lines()
     run_tunnel(researcher_tunnel(folder, listen, proxy_from(proxy, password)))

@@ -1,6 +1,6 @@
 """The custodian as a hospital runs it: a process, two sockets, and a folder that outlives it."""
 
-import logging
+import json
 import os
 import signal
 import subprocess
@@ -20,13 +20,13 @@ from client_app.desk.client import AdminClient
 from client_app.desk.questions import Approve, Revoke, Withdraw
 from client_app.site import hospital
 from client_app.socket_client import SocketClient
-from federation.errors import ConfigError, DataError, LedgerError, RunError, WardroundError
-from federation.logs import OneLine
+from federation.errors import ConfigError, DataError, LedgerError, RunError
 from federation.messages import DescribeReply, DescribeRequest, TrainReply, TrainRequest
 
 PATIENCE = 60.0
 NEXT_YEAR = datetime.now(UTC).date() + timedelta(days=365)
 PATIENT = "Erika Mustermann"
+NAMED = "a patient's name in logs that are collected"
 TWO = "two custodians that charge one hospital's patients"
 
 
@@ -192,6 +192,35 @@ class TestProcess:
         assert not running.service.admin.exists()
 
 
+def failing(folder, write_hospital, make_study, train):
+    """The log of a custodian whose data raise an error with a patient's name, and the error's reference."""
+    folder.mkdir()
+    study = make_study(title="Fails", task={"options": {"fails_with": PATIENT}})
+    with Process(write_hospital(folder)) as process:
+        process.start()
+        process.approve(study)
+        reply = train(process, study)
+        assert reply.rule == "unexpected-RuntimeError"
+        return process.log, reply.reference
+
+
+class TestCollectedLog:
+    @pytest.mark.attack(NAMED, held_by="types and places of exceptions, and messages of our own alone")
+    def test_it_is_json_and_names_no_patient(self, monkeypatch, tmp_path, write_hospital, make_study, train):
+        monkeypatch.setenv("WARDROUND_LOG", "json")
+        log, reference = failing(tmp_path / "alder", write_hospital, make_study, train)
+        assert PATIENT not in log
+        (failed,) = [told for told in map(json.loads, log.splitlines()) if reference in told["message"]]
+        assert "RuntimeError" in failed["exception"]
+        assert "toy_task.py" in failed["exception"]
+
+    @pytest.mark.mutant(NAMED, how="lines, which are not for collectors")
+    def test_lines_tell_all(self, monkeypatch, tmp_path, write_hospital, make_study, train):
+        monkeypatch.delenv("WARDROUND_LOG", raising=False)
+        log, _ = failing(tmp_path / "alder", write_hospital, make_study, train)
+        assert PATIENT in log
+
+
 class TestFolder:
     def test_it_is_the_custodian_s_alone(self, tmp_path):
         with alone_in(tmp_path / "state"):
@@ -260,11 +289,3 @@ class TestFailsClosed:
         )
         assert said.returncode == 1
         assert "polciy is not a setting; did you mean 'policy'?" in said.stderr
-
-
-def test_what_a_stranger_sends_cannot_pass_for_a_record_of_the_log():
-    try:
-        raise WardroundError("first\n2026-01-01 INFO second")
-    except WardroundError:
-        record = logging.LogRecord("x", logging.WARNING, "", 0, "a\r\nb", (), sys.exc_info())
-    assert len(OneLine("%(message)s").format(record).splitlines()) == 1
