@@ -104,10 +104,12 @@ class Begun(Frozen):
     Attributes:
         overrides: as in ``RunConfig``.
         started: UTC.
+        resumed: at which round it was gone on with, each time that it was broken off.
     """
 
     overrides: tuple[str, ...]
     started: datetime
+    resumed: tuple[int, ...] = ()
 
 
 def compose_run(overrides: Sequence[str] = (), conf: Path = CONF) -> RunConfig:

@@ -170,6 +170,8 @@ class Summary(Entry):
 
     Attributes:
         rounds: as planned; ``metrics.jsonl`` has a line for each that was done.
+        resumed: at which of them the run was gone on with after it had been broken off, each time; one more
+            than there are is the evaluation.
         simulation: all hospitals ran on one computer, and somebody looked at all of them.
         rendered: the images were drawn, not acquired.
         start_from: the version of the earlier study's model that this one started from.
@@ -186,6 +188,7 @@ class Summary(Entry):
     started: str
     seconds: float
     rounds: int
+    resumed: tuple[int, ...] = ()
     simulation: bool
     seed: int | None
     classes: tuple[str, ...]

@@ -58,6 +58,7 @@ class StudyRun:
         self._steps: dict[str, int] = {}
         self._rounds_of: dict[str, int] = {}
         self._lost = 0
+        self._resumed: tuple[int, ...] = ()
         self._version = run.study.start_from or ""
         self._released: Parameters | None = None
         self._held_out: HeldOut | None = None
@@ -92,12 +93,15 @@ class StudyRun:
 
     def _begin(self) -> None:
         refuse_used_folder(self._folder)
-        begun = Begun(overrides=self._run.overrides, started=self._started)
-        write_whole(self._folder / "run.json", begun.model_dump_json(indent=2).encode())
+        self._note(Begun(overrides=self._run.overrides, started=self._started))
         write_whole(self._folder / "study.json", self._study.canonical_json.encode())
 
+    def _note(self, begun: Begun) -> None:
+        write_whole(self._folder / "run.json", begun.model_dump_json(indent=2).encode())
+
     def _begin_again(self) -> None:
-        self._started = read_begun(self._folder).started
+        begun = read_begun(self._folder)
+        self._started = begun.started
         path = self._folder / "study.json"
         if path.exists() and path.read_bytes() != self._study.canonical_json.encode():
             raise ConfigError(
@@ -106,6 +110,9 @@ class StudyRun:
             )
         write_whole(path, self._study.canonical_json.encode())
         self._checkpoint = go_back(self._folder)
+        at = 1 if self._checkpoint is None else self._checkpoint.round + 1
+        self._resumed = (*begun.resumed, at)
+        self._note(begun.model_copy(update={"resumed": self._resumed}))
 
     def _train(self) -> None:
         federation, study = self._run.federation, self._study
@@ -273,6 +280,7 @@ class StudyRun:
             started=self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=self._seconds,
             rounds=study.rounds,
+            resumed=self._resumed,
             simulation=False,
             seed=self._run.options.seed,
             classes=study.task.classes,

@@ -245,11 +245,22 @@ def facts(run: Run) -> list[Fact]:
             f"{len(run.participants):,}",
             f"{_attendance(run)}; updates travelled {summary.privacy.travel}",
         ),
-        Fact("rounds", f"{done:,}", planned + (f"; {lost:,} came to nothing" if lost else "")),
+        Fact(
+            "rounds",
+            f"{done:,}",
+            planned + (f"; {lost:,} came to nothing" if lost else "") + _broken_off(summary),
+        ),
         quality,
         Fact("ε per patient", *_epsilon_fact(summary)),
         Fact("time", duration(summary.seconds), f"started {_minute(summary.started)}"),
     ]
+
+
+def _broken_off(summary: Summary) -> str:
+    places = [
+        f"round {number}" if number <= summary.rounds else "the evaluation" for number in summary.resumed
+    ]
+    return f"; broken off, and gone on with at {', '.join(places)}" if places else ""
 
 
 def _epsilon_fact(summary: Summary) -> tuple[str, str]:

@@ -268,7 +268,8 @@ class TestKilled:
     def test_before_the_first_round_nothing_is_lost(self, study):
         begun = study()
         begun.killed({}, 0, "keys", True)
-        assert begun.play(resume=True).status == "completed"
+        summary = begun.play(resume=True)
+        assert (summary.status, summary.resumed) == ("completed", (1,))
         assert [line["lost"] for line in begun.lines] == [""] * 4
 
     def test_twice_in_a_row_is_as_good_as_once(self, study):
@@ -276,7 +277,8 @@ class TestKilled:
         begun.killed({}, 2, "B", True)
         with pytest.raises(Killed):
             begun.play(dying=(2, "B", True), resume=True)
-        assert begun.play(resume=True).status == "completed"
+        summary = begun.play(resume=True)
+        assert (summary.status, summary.resumed) == ("completed", (2, 2))
         assert [line["lost"] for line in begun.lines] == [""] * 4
 
     def test_so_it_is_when_its_model_was_there_and_the_record_of_it_was_not_whole(self, study):

@@ -244,6 +244,12 @@ def test_the_strip_tells_lost_rounds_sums_and_whom_the_promise_is_against(shared
     assert strip["ε per patient"][1].startswith("against the coordinator with 1 of 4 hospitals; really spent")
 
 
+def test_the_strip_tells_where_a_run_was_broken_off(summary, losing):
+    resumed = summary.model_copy(update={"resumed": (2, summary.rounds + 1)})
+    strip = {fact.label: fact.note for fact in facts(Run(resumed, tuple(losing[::2])))}
+    assert strip["rounds"].endswith("broken off, and gone on with at round 2, the evaluation")
+
+
 def test_rounds_lost_for_one_reason_are_told_together(losing):
     lost = losing[2]
     others = [lost.model_copy(update={"round": number}) for number in (3, 7)]
