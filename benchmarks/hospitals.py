@@ -281,16 +281,32 @@ class Hospitals:
         self.programs.until(lambda: len(self.rounds(run)) >= count, f"round {count} of {run}", seconds)
 
     def killed_and_back(self, name: str) -> None:
-        """SIGKILL, and start again as Docker would: with a pause that grows, until it stays."""
+        """SIGKILL, and start again as Docker would."""
         # A container goes as a whole. Of a launcher's children it is tried that they go by themselves.
         self.programs.kill(name, whole=name == "nginx")
+        self.back(name)
+
+    def back(self, name: str) -> None:
+        """Start again what has ended, as Docker would: with a pause that grows, until it stays."""
         for pause in (0, 10, 20, 40, 60):
             time.sleep(pause)
-            self.programs.start_again(name)
-            time.sleep(8)
-            if self.programs.running(name):
+            if self._stays(name):
                 return
         raise RunError(f"{name} does not stay up\n{self.programs.log(name)[-2000:]}")
+
+    def _stays(self, name: str) -> bool:
+        """Start it again; whether it stays. Flower may refuse a SuperNode that it believes still there."""
+        let_in = self._let_in(name)
+        self.programs.start_again(name)
+        time.sleep(8)
+        if name.endswith("-supernode"):
+            self.programs.until(
+                lambda: not self.programs.running(name) or self._let_in(name) > let_in, f"an answer to {name}"
+            )
+        return self.programs.running(name)
+
+    def _let_in(self, supernode: str) -> int:
+        return self.programs.log(supernode).count("SuperNode ID")
 
     def ended(self, run: int, seconds: float = 300) -> dict[str, Any]:
         """The run's summary, once it is there."""
