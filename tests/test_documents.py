@@ -184,3 +184,16 @@ def test_every_line_to_watch_for_is_written_by_something(page, chapter):
     assert len(watched) > 3
     for words in watched:
         assert rule.sub("", words) in code or words in {"ERROR", "CRITICAL"}, words
+
+
+@pytest.mark.parametrize("side", ["site", "coordinator"])
+def test_every_setting_of_the_containers_is_in_the_example(side):
+    folder = ROOT / "docker" / side
+    used = {
+        name
+        for path in (*folder.glob("compose*.yaml"), folder / "run")
+        for name in re.findall(r"\$\{?(WARDROUND_[A-Z_]+)", path.read_text())
+    }
+    example = re.findall(r"^(WARDROUND_[A-Z_]+)=", (folder / "example.env").read_text(), flags=re.MULTILINE)
+    assert "WARDROUND_LOG" in used
+    assert used == set(example)
