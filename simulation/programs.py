@@ -16,6 +16,7 @@ from federation.flower_programs import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+_SECONDS_TO_END = 10.0  # that all together have, once they are told to
 
 Value = TypeVar("Value")
 
@@ -42,9 +43,10 @@ class Programs:
     def __exit__(self, *_: object) -> None:
         for name in list(self._processes):
             self.kill(name, signal.SIGTERM, wait=False)
+        end = time.monotonic() + _SECONDS_TO_END
         for name in list(self._processes):
             try:
-                self._processes[name].wait(10)
+                self._processes[name].wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 self.kill(name)
         for process in self._processes.values():
