@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,9 +40,11 @@ from benchmarks.strikes import (
 from benchmarks.table import Row, publish
 from federation.errors import RunError, WardroundError
 
-_DEADLINE = 40
-# Secure rounds may fail as often as it takes: what is looked at is that the study goes on.
-_STUDY = {"federation": "faults", "secure_sum.lost_rounds": 99}
+_DEADLINE = 30
+_LOOK = 10.0  # seconds between two questions to Flower whether a run is over
+# Rounds may be lost as often as it takes: what is looked at is that the study goes on. The same patients pay
+# for all of these studies, so each costs little.
+_STUDY = {"federation": "faults", "secure_sum.lost_rounds": 99, "privacy.epsilon": 1}
 
 
 def _always(_: Hospitals) -> AbstractContextManager[None]:
@@ -59,7 +61,7 @@ class Fault:
         phases: when it is tried.
         rounds: of the study in which it is.
         changes: of the study.
-        ends: it ends the run at Flower, and another one goes on with it.
+        ends: it may end the run at Flower; then another one goes on with it.
         leaves: the hospital that it is done to does not come back into the study.
         site: which hospital's phase it is; empty for one after another.
         place: what has to be there meanwhile.
@@ -69,7 +71,7 @@ class Fault:
     name: str
     strike: Strike
     phases: Sequence[Phase] = ROUND
-    rounds: int = 12
+    rounds: int = 9
     changes: Mapping[str, object] = field(default_factory=dict)
     ends: bool = False
     leaves: bool = False
@@ -83,7 +85,7 @@ _AT_SITE, _AT_COORDINATOR = "birch/custodian", "coordinator/runs"
 FAULTS = (
     Fault("a hospital's custodian killed", kill("{site}-custodian"), PHASES),
     Fault("a hospital's launcher killed", kill("{site}-launcher"), PHASES),
-    Fault("a hospital's SuperNode killed", kill("{site}-supernode"), PHASES, rounds=24),
+    Fault("a hospital's SuperNode killed", kill("{site}-supernode"), PHASES, rounds=18),
     Fault("a hospital's gateway killed", kill("{site}-gateway"), PHASES),
     Fault("the coordinator's gateway (nginx) killed", kill("nginx"), PHASES),
     Fault("SuperLink killed", kill("superlink"), PHASES, ends=True),
@@ -95,7 +97,7 @@ FAULTS = (
         "a hospital's line cut for 3 minutes",
         cut_off(180),
         ("sending",),
-        rounds=40,
+        rounds=14,
         place=lines_told_apart,
         needs=("iptables",),
     ),
@@ -104,6 +106,7 @@ FAULTS = (
         "a hospital's disk full",
         fill(_AT_SITE, "birch-custodian"),
         ("training", "recorded"),
+        rounds=6,
         site="birch",
         place=small_disk(_AT_SITE, "birch-custodian"),
         needs=("mount",),
@@ -112,6 +115,7 @@ FAULTS = (
         "the coordinator's disk full",
         fill(_AT_COORDINATOR, "coordinator"),
         ("training", "recorded"),
+        rounds=6,
         ends=True,
         place=small_disk(_AT_COORDINATOR),
         needs=("mount",),
@@ -123,12 +127,12 @@ FAULTS = (
         rounds=4,
         changes={"federation": "patient"},
     ),
-    Fault("a hospital's clock 2 minutes ahead", clock_ahead(120), ("recorded",), 60, needs=("faketime",)),
-    Fault("a hospital's clock 10 minutes ahead", clock_ahead(600), ("recorded",), 60, needs=("faketime",)),
-    Fault("a hospital's certificate expired", expire, ("recorded",), 40),
-    Fault("a hospital leaves for good", leave, ("training",), leaves=True, place=back_afterwards),
+    Fault("a hospital's clock 2 minutes ahead", clock_ahead(120), ("recorded",), 14, needs=("faketime",)),
+    Fault("a hospital's clock 10 minutes ahead", clock_ahead(600), ("recorded",), 14, needs=("faketime",)),
+    Fault("a hospital's certificate expired", expire, ("recorded",), 14),
+    Fault("a hospital leaves for good", leave, ("training",), 5, leaves=True, place=back_afterwards),
     # The last one: who is revoked has to begin anew.
-    Fault("a hospital revoked", revoke, ("training",), leaves=True),
+    Fault("a hospital revoked", revoke, ("training",), 5, leaves=True),
 )
 
 
@@ -186,6 +190,100 @@ def _tried(hospitals: Hospitals, fault: Fault) -> list[_Cell]:
         return list(_Tried(hospitals, fault).cells())
 
 
+class _Study:
+    """A study under way, whichever of Flower's runs carries it."""
+
+    def __init__(self, hospitals: Hospitals, number: int, fault: Fault) -> None:
+        self._hospitals, self.number, self._fault = hospitals, number, fault
+        self._carrying, self._resumed = number, time.time()
+        self._again: list[int] = []
+        self._expected = list(hospitals.sites)
+        self._looked = 0.0
+
+    def has_time(self, phase: Phase) -> bool:
+        """Whether enough rounds are left for another fault, in a round or after the last one."""
+        return not self._is_over() and (phase not in ROUND or len(self._rounds) < self._fault.rounds - 2)
+
+    def struck(self, cell: _Cell, site: str) -> None:
+        """Wait for the cell's phase at ``site``, strike, and wait until all is well again."""
+        hospitals = self._hospitals
+        until_phase(hospitals, self.number, cell.phase, site)
+        begun, before = time.monotonic(), len(self._rounds)
+        self._again = []
+        self._fault.strike(hospitals, site)
+        if self._fault.leaves:
+            self._expected.remove(site)
+        back = len(self._rounds)
+        hospitals.programs.until(lambda: self._is_whole(cell.phase, back), "a round with everybody", 600)
+        cell.seconds = time.monotonic() - begun
+        cell.outcome = self._outcome(before, cell.phase)
+        cell.reasons = set(self._reasons(before, cell.phase))
+
+    def to_its_end(self) -> None:
+        """Wait until the study has completed."""
+        self._hospitals.programs.until(self._is_over, f"the end of {self._fault.name}", 600)
+
+    @property
+    def _rounds(self) -> list[Line]:
+        return self._hospitals.rounds(self.number)
+
+    def _resume(self) -> None:
+        self._again.append(len(self._rounds) + 1)
+        self._resumed = time.time()
+        self._carrying = self._hospitals.resume(self._hospitals.run_folder(self.number))
+
+    def _is_over(self) -> bool:
+        """Whether the study has completed; a run that failed is gone on with."""
+        summary = self._hospitals.summary(self.number)
+        status = summary.get("status")
+        if status == "failed" and self._summary_file.stat().st_mtime > self._resumed:
+            if len(self._again) > 3:
+                raise RunError(f"run {self.number} fails again and again: {summary['reason']}")
+            self._resume()
+        return status == "completed"
+
+    @property
+    def _summary_file(self) -> Path:
+        return self._hospitals.run_folder(self.number) / "summary.json"
+
+    def _is_whole(self, phase: Phase, back: int) -> bool:
+        if self._is_over():
+            return True
+        if self._fault.ends and time.monotonic() > self._looked + _LOOK:
+            self._looked = time.monotonic()
+            if self._hospitals.is_over_at_flower(self._carrying):
+                self._resume()
+        return phase != "evaluating" and any(
+            not line["lost"] and line["participants"] == self._expected for line in self._rounds[back:]
+        )
+
+    def _reasons(self, before: int, phase: Phase) -> Iterator[str]:
+        absent = [each for line in self._rounds[before:] for each in line["absent"]]
+        if phase == "evaluating":
+            absent += self._hospitals.summary(self.number)["held_out"]["absent"]
+        yield from (f"{each['site']}: {each['reason']}" for each in absent)
+        yield from (line["lost"] for line in self._rounds[before:] if line["lost"])
+
+    def _outcome(self, before: int, phase: Phase) -> str:
+        """What the record says of the time since ``before`` rounds were on it."""
+        place = "the evaluation" if phase == "evaluating" else "round {}"
+        said = [f"run ended, resumed at {place.format(number)}" for number in self._again]
+        lines = self._rounds[before:]
+        if lost := sum(bool(line["lost"]) for line in lines):
+            said.append(f"{lost} rounds lost")
+        for name in self._hospitals.sites:
+            out = sum(not line["lost"] and name not in line["participants"] for line in lines)
+            if out:
+                said.append(f"{name} out for {out} of {len(lines)}")
+        if phase == "evaluating":
+            told = self._hospitals.summary(self.number)["held_out"]
+            without = [each["site"] for each in told["absent"] if each["site"] not in told["hospitals"]]
+            said += [f"evaluation without {name}" for name in without if name in self._hospitals.sites]
+            if not told["hospitals"]:
+                said.append("no evaluation")
+        return "; ".join(said) or "nothing lost"
+
+
 class _Tried:
     """One fault, tried at each of its phases: as many in one study as there is time for."""
 
@@ -206,123 +304,42 @@ class _Tried:
             waiting = [phase for phase in waiting if phase not in [cell.phase for cell in done]]
 
     def _looked_at(self, phases: list[Phase], **changes: object) -> list[_Cell]:
-        self._studies += 1
-        title = f"{self._fault.name} {self._studies}"
+        """Those of the phases that one study has time for, the first of them always."""
         cells: list[_Cell] = []
+        study = None
         try:
-            number = self._hospitals.approved_run(
-                title=repr(title), **{**_STUDY, **self._fault.changes, **changes}
-            )
-            study = _Study(self._hospitals, number, self._fault)
+            study = self._begun(changes)
             for phase in phases:
-                if phase in ROUND and not study.has_time:
-                    continue
-                cell = _Cell(self._fault.name, phase)
-                cells.append(cell)
-                study.struck(cell, self._fault.site or self._hospitals.sites[len(cells) % 4])
-                _say(cell)
+                if not cells or study.has_time(phase):
+                    cells.append(_Cell(self._fault.name, phase))
+                    self._strike(study, cells)
             study.to_its_end()
-            wrong = "; ".join(broken(self._hospitals, number))
+            problems = "; ".join(broken(self._hospitals, study.number))
+            for cell in cells:
+                cell.wrong = problems
         except WardroundError as error:
-            wrong = str(error)
-            cells = cells or [_Cell(self._fault.name, phase) for phase in phases]
+            cells = cells or [_Cell(self._fault.name, phases[0])]
+            cells[-1].wrong = str(error).splitlines()[0]  # the rest of it is logs
+
+            if study is not None:  # what comes after must not meet it
+                with suppress(WardroundError):
+                    study.to_its_end()
         for cell in cells:
-            cell.wrong = wrong
-        if wrong:
-            _say(cells[-1])
+            if cell.wrong:
+                _say(cell)
         return cells
 
-
-class _Study:
-    """A study under way, whichever of Flower's runs carries it."""
-
-    def __init__(self, hospitals: Hospitals, number: int, fault: Fault) -> None:
-        self._hospitals, self._number, self._fault = hospitals, number, fault
-        self._carrying, self._resumed = number, time.time()
-        self._again: list[int] = []
-        self._expected = list(hospitals.sites)
-
-    @property
-    def has_time(self) -> bool:
-        """Whether enough rounds are left for another fault."""
-        return len(self._rounds) < self._fault.rounds - 4
-
-    def struck(self, cell: _Cell, site: str) -> None:
-        """Wait for the cell's phase at ``site``, strike, and wait until all is well again."""
-        hospitals = self._hospitals
-        until_phase(hospitals, self._number, cell.phase, site)
-        begun, before = time.monotonic(), len(self._rounds)
-        self._again = []
-        self._fault.strike(hospitals, site)
-        if self._fault.leaves:
-            self._expected.remove(site)
-        if self._fault.ends:
-            hospitals.ended_at_flower(self._carrying)
-            self._resume()
-        back = len(self._rounds)
-        hospitals.programs.until(lambda: self._is_whole(cell.phase, back), f"{cell}: all well again", 600)
-        cell.seconds = time.monotonic() - begun
-        cell.outcome = self._outcome(before, cell.phase)
-        cell.reasons = set(self._reasons(before, cell.phase))
-
-    def to_its_end(self) -> None:
-        """Wait until the study has completed."""
-        self._hospitals.programs.until(self._is_over, f"the end of {self._fault.name}", 600)
-
-    @property
-    def _rounds(self) -> list[Line]:
-        return self._hospitals.rounds(self._number)
-
-    def _resume(self) -> None:
-        self._again.append(len(self._rounds) + 1)
-        self._resumed = time.time()
-        self._carrying = self._hospitals.resume(self._hospitals.run_folder(self._number))
-
-    def _is_over(self) -> bool:
-        """Whether the study has completed; a run that failed is gone on with."""
-        summary = self._hospitals.summary(self._number)
-        status = summary.get("status")
-        if status == "failed" and self._summary_file.stat().st_mtime > self._resumed:
-            if len(self._again) > 3:
-                raise RunError(f"run {self._number} fails again and again: {summary['reason']}")
-            self._resume()
-        return status == "completed"
-
-    @property
-    def _summary_file(self) -> Path:
-        return self._hospitals.run_folder(self._number) / "summary.json"
-
-    def _is_whole(self, phase: Phase, back: int) -> bool:
-        if self._is_over():
-            return True
-        return phase not in ("joining", "evaluating") and any(
-            not line["lost"] and line["participants"] == self._expected for line in self._rounds[back:]
-        )
-
-    def _reasons(self, before: int, phase: Phase) -> Iterator[str]:
-        absent = [each for line in self._rounds[before:] for each in line["absent"]]
-        if phase == "evaluating":
-            absent += self._hospitals.summary(self._number)["held_out"]["absent"]
-        yield from (f"{each['site']}: {each['reason']}" for each in absent)
-        yield from (line["lost"] for line in self._rounds[before:] if line["lost"])
-
-    def _outcome(self, before: int, phase: Phase) -> str:
-        """What the record says of the time since ``before`` rounds were on it."""
-        said = [f"run ended, resumed at round {number}" for number in self._again]
-        lines = self._rounds[before:]
-        if lost := sum(bool(line["lost"]) for line in lines):
-            said.append(f"{lost} rounds lost")
+    def _begun(self, changes: Mapping[str, object]) -> _Study:
         for name in self._hospitals.sites:
-            out = sum(not line["lost"] and name not in line["participants"] for line in lines)
-            if out:
-                said.append(f"{name} out for {out} of {len(lines)}")
-        if phase == "evaluating":
-            told = self._hospitals.summary(self._number)["held_out"]
-            without = [each["site"] for each in told["absent"] if each["site"] not in told["hospitals"]]
-            said += [f"evaluation without {name}" for name in without if name in self._hospitals.sites]
-            if not told["hospitals"]:
-                said.append("no evaluation")
-        return "; ".join(said) or "nothing lost"
+            self._hospitals.until_custodian(name)
+        self._studies += 1
+        title = f"{self._fault.name} {self._studies}"  # of the same study nothing is computed twice
+        settings = {**_STUDY, **self._fault.changes, **changes, "title": repr(title)}
+        return _Study(self._hospitals, self._hospitals.approved_run(**settings), self._fault)
+
+    def _strike(self, study: _Study, cells: list[_Cell]) -> None:
+        study.struck(cells[-1], self._fault.site or self._hospitals.sites[len(cells) % 4])
+        _say(cells[-1])
 
 
 def _say(cell: _Cell) -> None:

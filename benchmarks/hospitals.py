@@ -37,7 +37,7 @@ policy:
   maximum_epsilon: 10.0
   maximum_delta: 1.0e-4
   lifetime: {{epsilon: 300.0, delta: 1.0e-5, against: everybody}}
-  minimum_patients: 20
+  minimum_patients: 10
   minimum_hospitals: 1
 service:
   folder: {folder}/custodian
@@ -85,7 +85,7 @@ class Hospitals:
             self.join(name)
             self._begin(name)
         for name in self.sites:
-            self._until_custodian(name)
+            self.until_custodian(name)
         self.roster()
         self._researcher()
         self._app()
@@ -211,7 +211,7 @@ class Hospitals:
     def start_site(self, name: str) -> None:
         """Start all of a hospital's processes, and wait for its custodian."""
         self._begin(name)
-        self._until_custodian(name)
+        self.until_custodian(name)
 
     def _begin(self, name: str) -> None:
         for part in PARTS:
@@ -221,7 +221,8 @@ class Hospitals:
         ports = self.gateway_port(name), self.runtime_port(name)
         return Hospital(self.programs, self.site(name), self.site(name), *ports)
 
-    def _until_custodian(self, name: str) -> None:
+    def until_custodian(self, name: str) -> None:
+        """Wait until it answers: what is asked before would not be in its inbox."""
         self._hospital(name).until_open()
 
     def stop_site(self, name: str) -> None:
@@ -263,12 +264,12 @@ class Hospitals:
 
     def ended_at_flower(self, run: int, seconds: float = 180) -> None:
         """Wait until Flower says that a run is over, whatever became of it."""
+        self.programs.until(lambda: self.is_over_at_flower(run), f"the end of run {run} at Flower", seconds)
 
-        def over() -> bool:
-            answer = self._ada.flwr("ls", "trial", "--run-id", run)
-            return bool(answer["success"]) and str(answer["runs"][0]["status"]).startswith("finished")
-
-        self.programs.until(over, f"the end of run {run} at Flower", seconds)
+    def is_over_at_flower(self, run: int) -> bool:
+        """Whether Flower says that a run is over."""
+        answer = self._ada.flwr("ls", "trial", "--run-id", run)
+        return bool(answer["success"]) and str(answer["runs"][0]["status"]).startswith("finished")
 
     def completed(self, run: int, seconds: float = 400) -> None:
         """Wait until a run that went on has ended well."""

@@ -204,17 +204,22 @@ def fill(folder: str, program: str) -> Strike:
 
 
 def clock_ahead(seconds: int) -> Strike:
-    """All of a hospital is started with another clock, and after two minutes with the right one again."""
+    """All of a hospital is started with another clock, and a minute later with the right one again."""
 
     def strike(hospitals: Hospitals, site: str) -> None:
         with _clock(seconds):
-            for part in PARTS:
-                hospitals.killed_and_back(f"{site}-{part}")
-        time.sleep(120)
-        for part in PARTS:
-            hospitals.killed_and_back(f"{site}-{part}")
+            _all_killed_and_back(hospitals, site)
+        time.sleep(60)
+        _all_killed_and_back(hospitals, site)
 
     return strike
+
+
+def _all_killed_and_back(hospitals: Hospitals, site: str) -> None:
+    for part in PARTS:
+        hospitals.programs.kill(f"{site}-{part}")
+    for part in PARTS:
+        hospitals.killed_and_back(f"{site}-{part}")
 
 
 @contextmanager
@@ -240,7 +245,7 @@ def revoke(hospitals: Hospitals, site: str) -> None:
 
 
 def expire(hospitals: Hospitals, site: str) -> None:
-    """A hospital's certificate runs out, and is replaced two minutes later."""
+    """A hospital's certificate runs out, and is replaced a minute and a half later."""
     file = (hospitals.connection(site) / "client.crt").resolve()
     good, key = file.read_bytes(), read_private_key(file.with_name("client.key")).public_key()
     a_day_ago = utc_now() - timedelta(days=1) + timedelta(seconds=5)
