@@ -40,7 +40,7 @@ from benchmarks.strikes import (
 from benchmarks.table import Row, publish
 from federation.errors import RunError, WardroundError
 
-_DEADLINE = 30
+_DEADLINE = 45
 _LOOK = 10.0  # seconds between two questions to Flower whether a run is over
 # Rounds may be lost as often as it takes: what is looked at is that the study goes on. The same patients pay
 # for all of these studies, so each costs little.
@@ -71,7 +71,7 @@ class Fault:
     name: str
     strike: Strike
     phases: Sequence[Phase] = ROUND
-    rounds: int = 9
+    rounds: int = 6
     changes: Mapping[str, object] = field(default_factory=dict)
     ends: bool = False
     leaves: bool = False
@@ -207,7 +207,7 @@ class _Study:
     def struck(self, cell: _Cell, site: str) -> None:
         """Wait for the cell's phase at ``site``, strike, and wait until all is well again."""
         hospitals = self._hospitals
-        until_phase(hospitals, self.number, cell.phase, site)
+        until_phase(hospitals, self.number, cell.phase, site, over=self._is_over)
         begun, before = time.monotonic(), len(self._rounds)
         self._again = []
         self._fault.strike(hospitals, site)

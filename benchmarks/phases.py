@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from benchmarks.hospitals import Hospitals
@@ -24,11 +24,19 @@ _EVENTS: dict[Phase, frozenset[str]] = {
 }
 
 
-def until_phase(hospitals: Hospitals, run: int, phase: Phase, site: str, seconds: float = 240) -> None:
+def until_phase(
+    hospitals: Hospitals,
+    run: int,
+    phase: Phase,
+    site: str,
+    *,
+    over: Callable[[], bool],
+    seconds: float = 300,
+) -> None:
     """Wait until ``phase`` begins at ``site``, from now on.
 
     Raises:
-        RunError: it has not in time, or the run is over.
+        RunError: it has not in time, or the run is ``over``.
     """
     before, rounds = _count(hospitals, site), len(hospitals.rounds(run))
     end = time.monotonic() + seconds
@@ -38,7 +46,7 @@ def until_phase(hospitals: Hospitals, run: int, phase: Phase, site: str, seconds
                 return
         elif any(_begins(phase, entry) for entry in _entries(hospitals, site, before)):
             return
-        if hospitals.summary(run).get("status") == "completed":
+        if over():
             break
         time.sleep(0.01)
     raise RunError(f"run {run}: {phase} did not begin at {site} within {seconds:g} s, or the run was over")
