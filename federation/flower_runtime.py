@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from io import TextIOBase
 from pathlib import Path
 from queue import Queue
@@ -144,8 +145,13 @@ def run_supernode(**options: object) -> None:
     if logs_json():
         _in_json(uvicorn.config.LOGGING_CONFIG)
     _put(inspect.unwrap(http_request_response), NodeAuthHttpInterceptor=_Identity)
-    threading.excepthook = _end
-    flower_supernode()
+    broken = threading.Event()
+    threading.excepthook = partial(_end, broken)
+    try:
+        flower_supernode()
+    except SystemExit:
+        if not broken.is_set():
+            raise
     flwr_exit(ExitCode.SUPERNODE_CONNECTION_ERROR, "This SuperNode cannot go on; what was said last is why.")
 
 
@@ -194,9 +200,10 @@ def why_not_let_in(response: httpx.Response, now: datetime) -> str:
     )
 
 
-def _end(broken: threading.ExceptHookArgs) -> None:
+def _end(broken: threading.Event, by: threading.ExceptHookArgs) -> None:
     """End a SuperNode of which a thread has broken, as its heartbeat, without which it gets no message."""
-    log.error("this SuperNode cannot go on: %s", broken.exc_value)
+    broken.set()
+    log.error("this SuperNode cannot go on: %s", by.exc_value)
     os.kill(os.getpid(), signal.SIGINT)
 
 

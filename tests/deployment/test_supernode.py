@@ -106,5 +106,6 @@ def test_what_it_cannot_go_on_after_ends_it_with_the_reason(ended, path, answer,
 
 
 def test_without_a_heartbeat_it_ends_too(ended):
-    _, said = ended({HEARTBEAT: (500, {})})
+    code, said = ended({HEARTBEAT: (500, {})})
+    assert code == 1
     assert "this SuperNode cannot go on: Server error '500" in said
