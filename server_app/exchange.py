@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from federation.errors import MessageError
@@ -29,6 +30,14 @@ Kind = TypeVar("Kind", KeysReply, TrainReply, MaskedReply, UnmaskReply, Evaluate
 
 # Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
 _FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.7
+
+# What Flower's errors mean of a node; their own words are a stranger's, and may tell of patients.
+_ERRORS = {
+    ErrorCode.MESSAGE_UNAVAILABLE: " (it was not connected when it was asked)",
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: " (its answer is lost)",
+    ErrorCode.NODE_UNAVAILABLE: " (it is not connected any more)",
+    ErrorCode.CLIENT_APP_CRASHED: " (what answered there has died)",
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,8 @@ def _with_heads(question: Request, book: HeadBook) -> Request:
 
 def _answer(reply: Message, book: HeadBook) -> Answer:
     if reply.has_error():
-        return Answer(None, f"its node reports error {reply.error.code}")
+        code = reply.error.code
+        return Answer(None, f"its node reports error {code}{_ERRORS.get(code, '')}")
     try:
         record = from_content(reply.content)
     except Exception as error:  # whatever one node sends, the others' answers must not be lost
