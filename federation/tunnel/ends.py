@@ -82,14 +82,19 @@ class TlsEnd:
 
         Raises:
             RunError: it is not who it should be, or it believes this side as little.
+            ConnectionResetError: it only looked whether this side listens, as health checks do.
         """
+        began = not self._tls.server_side
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush()
                 if not await self._fill():
+                    if not began:
+                        raise ConnectionResetError from None
                     raise RunError(f"{self._who} ended the connection before TLS began") from None
+                began = True
             except ssl.SSLError as error:
                 await self._flush()  # the alert that says why
                 raise RunError(f"{self._who}: {_reason(error)}") from error

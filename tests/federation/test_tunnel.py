@@ -604,6 +604,18 @@ class TestFailing:
             (line,) = setting.complaints()
         assert line.endswith(f"127.0.0.1:{far.port} cannot be reached (Connection refused)")
 
+    def test_whoever_looks_whether_it_listens_leaves_no_line_and_half_a_hello_does(self, setting):
+        far = setting.far(echo)
+        with setting.tunnel("site", far.port) as (port, _):
+            for said in (b"", b"", b"\x16\x03\x01"):
+                with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                    connection.sendall(said)
+                    connection.shutdown(socket.SHUT_WR)
+                    with suppress(ConnectionError):
+                        until_end(connection)
+            (line,) = setting.complaints()
+        assert line.endswith("a SuperNode ended the connection before TLS began")
+
     def test_it_serves_again_once_there_is_somebody(self, setting):
         gone = setting.far(echo)
         gone.close()
