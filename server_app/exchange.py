@@ -31,12 +31,14 @@ Kind = TypeVar("Kind", KeysReply, TrainReply, MaskedReply, UnmaskReply, Evaluate
 # Seconds between two looks for replies: short at first, for simulations, and then easy on a real network.
 _FIRST_LOOK, _SLOWEST_LOOK = 0.01, 0.7
 
-# What Flower's errors mean of a node; their own words are a stranger's, and may tell of patients.
+# What stands behind Flower's numbers; its own words are a stranger's, and may tell of patients.
 _ERRORS = {
-    ErrorCode.MESSAGE_UNAVAILABLE: " (it was not connected when it was asked)",
-    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: " (its answer is lost)",
-    ErrorCode.NODE_UNAVAILABLE: " (it is not connected any more)",
-    ErrorCode.CLIENT_APP_CRASHED: " (what answered there has died)",
+    ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "its program could not be loaded",
+    ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "its program broke off",
+    ErrorCode.MESSAGE_UNAVAILABLE: "it was not connected when it was asked, or answered too late",
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE: "its answer is lost, or came too late",
+    ErrorCode.NODE_UNAVAILABLE: "it is not connected",
+    ErrorCode.CLIENT_APP_CRASHED: "its program died",
 }
 
 
@@ -123,7 +125,7 @@ def _with_heads(question: Request, book: HeadBook) -> Request:
 def _answer(reply: Message, book: HeadBook) -> Answer:
     if reply.has_error():
         code = reply.error.code
-        return Answer(None, f"its node reports error {code}{_ERRORS.get(code, '')}")
+        return Answer(None, f"its node reports error {code} ({_ERRORS.get(code, 'unknown')})")
     try:
         record = from_content(reply.content)
     except Exception as error:  # whatever one node sends, the others' answers must not be lost

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MessageType, RecordDict
+from flwr.common.constant import ErrorCode
 
 from federation.messages import DescribeReply, DescribeRequest, RefusalReply, TrainReply, to_content
 from server_app.exchange import ask
@@ -130,6 +131,23 @@ def test_a_node_whose_app_raises_gives_a_code_and_not_the_text_of_the_error(ask_
     assert answer.record is None
     assert answer.problem.startswith("its node reports error ")
     assert "Miller" not in repr(answer)
+
+
+def test_why_a_node_has_no_answer_is_told_in_words(on_grid, study, book):
+    def do(grid):
+        pull = grid.pull_messages
+
+        def pull_from_nobody(ids):
+            for reply in (replies := list(pull(ids))):
+                reply.error.__dict__["_code"] = ErrorCode.NODE_UNAVAILABLE
+            return replies
+
+        grid.pull_messages = pull_from_nobody
+        questions = dict.fromkeys(grid.get_node_ids(), DescribeRequest(study=study))
+        return list(ask(grid, questions, MessageType.QUERY, 20.0, book).values())
+
+    (answer,) = on_grid(do, raises)
+    assert answer.problem == "its node reports error 5 (it is not connected)"
 
 
 def test_a_refusal_keeps_its_rule_reason_reference_and_site(ask_all):
