@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import cluster
@@ -63,8 +64,12 @@ def submit(slurm, folder, scratch):
 
 def ended(slurm, folder, number):
     """Wait for a job's end: its state and exit code, and its log."""
-    over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-    slurm.programs.until(lambda: slurm.state(number)[0] in over, f"job {number}'s end", 900)
+
+    def over():
+        time.sleep(1)  # each question is a process
+        return slurm.state(number)[0] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+    slurm.programs.until(over, f"job {number}'s end", 900)
     return *slurm.state(number), (folder / f"wardround-{number}.log").read_text()
 
 
