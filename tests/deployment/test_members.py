@@ -110,7 +110,7 @@ REVOKED = "to go on with a revoked certificate"
 
 @pytest.mark.attack(REVOKED, held_by="revocation lists")
 def test_who_is_put_out_is_out_of_the_study_that_runs_and_comes_back_with_new_keys(hospitals):
-    run = hospitals.approved_run(rounds=4, evaluation="null", training__steps=7)
+    run = hospitals.approved_run(rounds=3, evaluation="null", training__steps=7)
     hospitals.until_rounds(run, 1)
     assert pull(hospitals, "dogwood") == 200
     hospitals.at_coordinator("revoke", "dogwood", "--why", "a stolen laptop")
@@ -120,7 +120,7 @@ def test_who_is_put_out_is_out_of_the_study_that_runs_and_comes_back_with_new_ke
         goes_on_without(hospitals, "dogwood", run)
         assert hospitals.programs.exit_code("dogwood-supernode") == 1
     finally:
-        hospitals.stop_site("dogwood")
+        leaves(hospitals, "dogwood")
         hospitals.join("dogwood", "--force")
         comes_back(hospitals, "dogwood")
     assert pull(hospitals, "dogwood") == 200
@@ -129,7 +129,7 @@ def test_who_is_put_out_is_out_of_the_study_that_runs_and_comes_back_with_new_ke
 def test_a_study_goes_on_without_a_hospital_that_leaves(hospitals):
     run = hospitals.approved_run(rounds=3, evaluation="null", training__steps=8)
     hospitals.until_rounds(run, 1)
-    hospitals.stop_site("cedar")
+    leaves(hospitals, "cedar")
     try:
         goes_on_without(hospitals, "cedar", run)
     finally:
@@ -151,10 +151,17 @@ def goes_on_without(hospitals, name, run):
     assert last["absent"][0]["reason"] in page
 
 
+def leaves(hospitals, name):
+    """Stop what connects a hospital; its custodian may stay."""
+    for part in ("supernode", "launcher", "gateway"):
+        hospitals.programs.kill(f"{name}-{part}", signal.SIGTERM)
+
+
 def comes_back(hospitals, name):
-    """Start a hospital again, and wait until its SuperNode was let in."""
+    """Start that again, and wait until its SuperNode was let in."""
     let_in = len(nodes_of(hospitals, name))
-    hospitals.start_site(name)
+    for part in ("gateway", "supernode", "launcher"):
+        hospitals.start_part(name, part)
     hospitals.programs.until(lambda: len(nodes_of(hospitals, name)) > let_in, f"{name} coming back")
 
 
