@@ -71,7 +71,7 @@ class Fault:
     name: str
     strike: Strike
     phases: Sequence[Phase] = ROUND
-    rounds: int = 6
+    rounds: int = 9
     changes: Mapping[str, object] = field(default_factory=dict)
     ends: bool = False
     leaves: bool = False
