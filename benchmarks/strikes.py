@@ -204,22 +204,22 @@ def fill(folder: str, program: str) -> Strike:
 
 
 def clock_ahead(seconds: int) -> Strike:
-    """All of a hospital is started with another clock, and a minute later with the right one again."""
+    """All of a hospital is started with another clock, and with the right one again once its SuperNode has ended."""
 
     def strike(hospitals: Hospitals, site: str) -> None:
+        names = [f"{site}-{part}" for part in PARTS]
+        for name in names:
+            hospitals.programs.kill(name)
         with _clock(seconds):
-            _all_killed_and_back(hospitals, site)
-        time.sleep(60)
-        _all_killed_and_back(hospitals, site)
+            for name in names:
+                hospitals.programs.start_again(name)
+        hospitals.programs.exit_code(f"{site}-supernode", 300)  # which says why
+        for name in names:
+            hospitals.programs.kill(name)
+        for name in names:
+            hospitals.back(name)
 
     return strike
-
-
-def _all_killed_and_back(hospitals: Hospitals, site: str) -> None:
-    for part in PARTS:
-        hospitals.programs.kill(f"{site}-{part}")
-    for part in PARTS:
-        hospitals.killed_and_back(f"{site}-{part}")
 
 
 @contextmanager
@@ -245,7 +245,7 @@ def revoke(hospitals: Hospitals, site: str) -> None:
 
 
 def expire(hospitals: Hospitals, site: str) -> None:
-    """A hospital's certificate runs out, and is replaced a minute and a half later."""
+    """A hospital's certificate runs out, and is replaced once its SuperNode has ended."""
     file = (hospitals.connection(site) / "client.crt").resolve()
     good, key = file.read_bytes(), read_private_key(file.with_name("client.key")).public_key()
     a_day_ago = utc_now() - timedelta(days=1) + timedelta(seconds=5)
@@ -253,8 +253,9 @@ def expire(hospitals: Hospitals, site: str) -> None:
     write_whole(file, certificate_pem(authority.client(site, key, 1, a_day_ago)).encode())
     time.sleep(6)
     hospitals.killed_and_back(f"{site}-gateway")  # a connection that was made before would go on
-    time.sleep(90)
+    hospitals.programs.exit_code(f"{site}-supernode", 300)  # which says why
     write_whole(file, good)
+    hospitals.back(f"{site}-supernode")
 
 
 # What has to be there.
