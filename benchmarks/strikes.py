@@ -204,7 +204,7 @@ def fill(folder: str, program: str) -> Strike:
 
 
 def clock_ahead(seconds: int) -> Strike:
-    """All of a hospital is started with another clock, and with the right one again once its SuperNode has ended."""
+    """A hospital is started with another clock, and with the right one once its SuperNode has ended."""
 
     def strike(hospitals: Hospitals, site: str) -> None:
         names = [f"{site}-{part}" for part in PARTS]
