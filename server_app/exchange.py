@@ -1,8 +1,10 @@
 """Ask several nodes one thing each, and wait for the answers no longer than the deadline."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from queue import Empty, Queue
+from threading import Thread
 from typing import TypeVar
 
 from flwr.app import Message
@@ -87,15 +89,10 @@ def ask(
     # Replies are matched by the question they reply to: an error report carries a node id of its own.
     waiting = dict(zip(grid.push_messages(messages), nodes, strict=True))
     answers: dict[int, Answer] = {}
-    end, pause = time.monotonic() + deadline, _FIRST_LOOK
-    while waiting and time.monotonic() < end:
-        for reply in grid.pull_messages(list(waiting)):
-            node = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if node is not None:
-                answers[node] = _answer(reply, book)
-        if waiting:
-            time.sleep(min(pause, max(0.0, end - time.monotonic())))
-            pause = min(2 * pause, _SLOWEST_LOOK)
+    for reply in _replies(grid, waiting, time.monotonic() + deadline):
+        node = waiting.pop(reply.metadata.reply_to_message_id, None)
+        if node is not None:
+            answers[node] = _answer(reply, book)
     late = {node: Answer(None, f"no reply within {deadline:g} s") for node in waiting.values()}
     return {node: (answers | late)[node] for node in nodes}
 
@@ -114,6 +111,40 @@ def answer_of(kind: type[Kind], site: str, answer: Answer) -> Kind:
     if record.site != site:
         raise MessageError(f"invalid reply: it says that it is {record.site}")
     return record
+
+
+def _replies(grid: Grid, waiting: Mapping[str, int], end: float) -> Iterator[Message]:
+    """What comes until nobody in ``waiting`` is left, or the clock says ``end``.
+
+    Each reply is pulled by itself. Of one that broke off half-way Flower waits for the rest for minutes, and
+    all who answer meanwhile would count as late.
+    """
+    came: Queue[tuple[str, list[Message] | Exception]] = Queue()
+
+    def pull(message: str) -> None:
+        try:
+            came.put((message, list(grid.pull_messages([message]))))
+        except Exception as error:  # told in the thread that asks
+            came.put((message, error))
+
+    pulled: set[str] = set()
+    pause = _FIRST_LOOK
+    while waiting and (now := time.monotonic()) < end:
+        for message in waiting.keys() - pulled:
+            pulled.add(message)
+            # A daemon, so that what is still waited for cannot keep the process from ending.
+            Thread(target=pull, args=(message,), daemon=True).start()
+        again = min(now + pause, end)
+        while waiting and (left := again - time.monotonic()) > 0:
+            try:
+                message, replies = came.get(timeout=left)
+            except Empty:
+                break
+            pulled.remove(message)
+            if isinstance(replies, Exception):
+                raise replies
+            yield from replies
+        pause = min(2 * pause, _SLOWEST_LOOK)
 
 
 def _with_heads(question: Request, book: HeadBook) -> Request:

@@ -20,16 +20,18 @@ def test_each_process_of_a_hospital_and_the_coordinators_gateway_are_killed_in_t
 
 
 def test_what_carries_a_run_is_killed_and_another_run_goes_on_with_it(hospitals):
-    run = hospitals.approved_run(rounds=5, secure_sum__lost_rounds=5)
-    carrying = run
-    for done, name in enumerate(("server app", "superlink", "coordinator"), 1):
-        hospitals.until_rounds(run, done)
-        if name == "server app":
-            (child,) = psutil.Process(hospitals.programs.pid("coordinator")).children()
-            child.kill()
-        else:
-            hospitals.killed_and_back(name)
-        hospitals.ended_at_flower(carrying)
-        carrying = hospitals.resume(hospitals.run_folder(run))
+    run = hospitals.approved_run(rounds=8, secure_sum__lost_rounds=8)
+    hospitals.until_rounds(run, 1)
+    (child,) = psutil.Process(hospitals.programs.pid("coordinator")).children()
+    child.kill()
+    hospitals.ended_at_flower(run)
+    carrying = hospitals.resume(hospitals.run_folder(run))
+    hospitals.until_rounds(run, 2)
+    hospitals.killed_and_back("superlink")
+    hospitals.until_rounds(run, 4)  # nobody has to do anything
+    hospitals.killed_and_back("coordinator")
+    hospitals.ended_at_flower(carrying)
+    hospitals.resume(hospitals.run_folder(run))
     hospitals.completed(run)
+    assert len(hospitals.summary(run)["resumed"]) == 2
     assert broken(hospitals, run) == []

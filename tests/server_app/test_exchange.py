@@ -120,6 +120,47 @@ def test_a_node_that_hangs_is_late_and_the_others_are_not_lost(ask_all):
     assert birch.problem == "no reply within 0.6 s"
 
 
+BREAKS_OFF = "a reply that breaks off half-way, for which Flower's pull waits"
+
+
+@pytest.fixture
+def one_breaks_off(on_grid, study, book):
+    """``one_breaks_off(all_at_once)``: the answers of three nodes; to pull what alder says takes too long."""
+
+    def ask_them(all_at_once):
+        def do(grid):
+            push, pull, pushed = grid.push_messages, grid.pull_messages, []
+
+            def push_noted(messages):
+                pushed.extend(push(messages))
+                return pushed
+
+            def pull_slowly(ids):
+                if all_at_once or pushed[0] in ids:
+                    time.sleep(3)
+                return pull(ids)
+
+            grid.push_messages, grid.pull_messages = push_noted, pull_slowly
+            questions = dict.fromkeys(sorted(grid.get_node_ids()), DescribeRequest(study=study))
+            return list(ask(grid, questions, MessageType.QUERY, 1.0, book).values())
+
+        return on_grid(do, says("alder"), says("birch"), says("cedar"))
+
+    return ask_them
+
+
+@pytest.mark.attack(BREAKS_OFF, held_by="each reply pulled by itself")
+def test_a_reply_that_breaks_off_half_way_makes_nobody_else_late(one_breaks_off):
+    alder, birch, cedar = one_breaks_off(all_at_once=False)
+    assert alder.problem == "no reply within 1 s"
+    assert (birch.record.site, cedar.record.site) == ("birch", "cedar")
+
+
+@pytest.mark.mutant(BREAKS_OFF, how="all pulled at once")
+def test_pulled_at_once_all_are_late(one_breaks_off):
+    assert {answer.problem for answer in one_breaks_off(all_at_once=True)} == {"no reply within 1 s"}
+
+
 def test_nobody_is_waited_for_longer_than_it_takes(ask_all):
     begun = time.monotonic()
     ask_all(says("alder"), says("birch"), deadline=60)
