@@ -3,6 +3,7 @@
 ``echo_site.py SECRET HOST:PORT SECONDS``
 """
 
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ app = ClientApp()
 def echo(message, context):
     asked = str(message.content["question"]["text"])
     if asked == "hang":
+        logging.getLogger("site").info("hangs")
         time.sleep(3600)
     told = ConfigRecord({"text": f"installed: {asked}", "process": os.getpid()})
     return Message(RecordDict({"answer": told}), reply_to=message)
