@@ -172,6 +172,7 @@ def _room(custodian: Custodian, question: AskRoom) -> Room:
     return Room(
         started=started,
         nobody=not spent,
+        newcomers=fits[()],
         known=known if known >= policy.minimum_patients else None,
         room=room if room >= policy.minimum_patients else None,
         minimum=policy.minimum_patients,

@@ -178,6 +178,7 @@ class Room(Frozen):
     Attributes:
         started: its cost is set aside already, and counted in ``left``.
         nobody: no study has ever set anything aside here, as the list of studies says, too.
+        newcomers: whoever was in no study before has room for it.
         known: how many were in a study before and have not withdrawn; None for fewer than ``minimum``.
         room: how many of them could take part; None for fewer than ``minimum``.
         minimum: the policy's minimum of patients.
@@ -188,6 +189,7 @@ class Room(Frozen):
 
     started: bool
     nobody: bool
+    newcomers: bool
     known: int | None
     room: int | None
     minimum: int

@@ -284,6 +284,13 @@ def _budget(room: Room | None) -> Mapping[str, str]:
         else f"ε = {room.left:.2f} of {cap.epsilon:g} at δ = {cap.delta:g} against {ONLOOKERS[cap.against]}, "
         "for whoever has spent most"
     )
+    if not room.started and not room.newcomers:
+        return {
+            "budget": "NOBODY has room for it: it adds up to more than the policy's lifetime of ε = "
+            f"{cap.epsilon:g} at δ = {cap.delta:g} even for whoever was in no study before, so it will be "
+            "REFUSED as cohort-too-small; a promise counts for more in a sum than by itself, so a lifetime "
+            "has to be larger than one study's ε"
+        }
     if room.started:
         return {"budget": "set aside when the study started here", "left after it": left}
     if room.nobody:

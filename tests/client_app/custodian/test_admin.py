@@ -186,7 +186,7 @@ class TestRoom:
     def test_before_any_study_everybody_has_all_of_their_budget(self, custodian, study, room):
         custodian.handle(DescribeRequest(study=study))
         found = room(study)
-        assert (found.started, found.known, found.room) == (False, None, None)
+        assert (found.started, found.known, found.room, found.newcomers) == (False, None, None, True)
         assert 0 < found.left < found.lifetime.epsilon == 30.0
 
     def test_the_next_study_leaves_what_the_first_has_not_taken(self, custodian, study, begin, room, second):
@@ -208,6 +208,12 @@ class TestRoom:
         poor.handle(DescribeRequest(study=second))
         found = room(second, of=poor)
         assert (found.known, found.room) == (24, None)
+
+    def test_a_lifetime_of_one_studys_epsilon_has_no_room_for_it(self, make_custodian, study, room):
+        lifetime = {"epsilon": study.privacy.epsilon, "delta": 1e-5, "against": "everybody"}
+        strict = make_custodian(approval="operator", policy={"lifetime": lifetime})
+        strict.handle(DescribeRequest(study=study))
+        assert not room(study, of=strict).newcomers
 
     def test_who_has_withdrawn_is_not_counted(self, custodian, begin, room, second):
         begin(custodian)

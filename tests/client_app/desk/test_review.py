@@ -119,6 +119,7 @@ class TestBeforeApproval:
         room = Room(
             started=False,
             nobody=False,
+            newcomers=True,
             known=30,
             room=30,
             minimum=20,
@@ -128,6 +129,23 @@ class TestBeforeApproval:
         assert "against the coordinator and the hospitals in league with it, for whoever" in shown(
             shared, room
         )
+
+    def test_a_study_for_which_nobody_has_room_is_not_shown_as_one_that_fits(self, shared):
+        lifetime = Lifetime(epsilon=8, delta=1e-5, against="everybody")
+        room = Room(
+            started=False,
+            nobody=True,
+            newcomers=False,
+            known=None,
+            room=None,
+            minimum=20,
+            left=4.9,
+            lifetime=lifetime,
+        )
+        text = shown(shared, room)
+        assert "NOBODY has room for it" in text
+        assert "REFUSED as cohort-too-small" in text
+        assert "left after it" not in text
 
 
 class TestSoFar:
