@@ -46,12 +46,13 @@ def killed(noise, folder, moment):
 
 
 def record(folder):
-    """What a run leaves, but for what the clock says."""
+    """What a run leaves, but for what the clock says and where it was broken off."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((folder / "summary.json").read_text())
     for entry in (*lines, summary):
         entry.pop("seconds", None)
         entry.pop("started", None)
+    summary.pop("resumed", None)
     models = {file.name: file.read_bytes() for file in (folder / "models").iterdir()}
     return models, lines, summary
 
