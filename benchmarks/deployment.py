@@ -16,9 +16,9 @@ import psutil
 
 from benchmarks.hospitals import Hospitals
 from benchmarks.processes import Tree
-from benchmarks.programs import BIN, ROOT, Programs
 from benchmarks.table import Row
 from federation.errors import RunError
+from simulation.programs import BIN, ROOT, Programs
 
 _ROUNDS = 7
 _SITES = ("alder", "birch", "cedar")

@@ -18,7 +18,6 @@ from pathlib import Path
 from benchmarks.hospitals import Hospitals
 from benchmarks.invariants import Line, broken
 from benchmarks.phases import PHASES, ROUND, Phase, until_phase
-from benchmarks.programs import Programs
 from benchmarks.strikes import (
     Place,
     Strike,
@@ -39,6 +38,7 @@ from benchmarks.strikes import (
 )
 from benchmarks.table import Row, publish
 from federation.errors import RunError, WardroundError
+from simulation.programs import Programs
 
 _DEADLINE = 45
 _LOOK = 10.0  # seconds between two questions to Flower whether a run is over

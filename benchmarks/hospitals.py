@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.programs import ROOT, Programs, free_ports
 from client_app.cli import commands as site_commands
 from federation.errors import RunError
 from server_app.coordinator import commands as coordinator_commands
+from simulation.programs import ROOT, Programs, free_ports
 from simulation.rehearsal import PARTS, Hospital, Researcher, approve, join, start_coordinator, typed
 
 SITES = ("alder", "birch", "cedar", "dogwood")
@@ -146,14 +146,7 @@ class Hospitals:
         self._ada.start()
 
     def _app(self) -> None:
-        app = self.folder / "app"
-        for part in ("client_app", "server_app", "federation", "tasks", "conf"):
-            shutil.copytree(ROOT / part, app / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for part in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / part, app / part)
-        for part in ("simulation", "tests", "docs"):  # which the bundle leaves out, if they are there
-            (app / part).mkdir()
-            (app / part / "empty.py").touch()
+        unpacked(self.folder / "app")
         self.federation("hospitals", self.sites)
 
     def federation(self, name: str, sites: Sequence[str], deadline: int = 60) -> None:
@@ -224,11 +217,6 @@ class Hospitals:
     def until_custodian(self, name: str) -> None:
         """Wait until it answers: what is asked before would not be in its inbox."""
         self._hospital(name).until_open()
-
-    def stop_site(self, name: str) -> None:
-        """Stop all of a hospital's processes."""
-        for part in PARTS:
-            self.programs.kill(f"{name}-{part}", signal.SIGTERM)
 
     def start_part(self, name: str, part: str) -> None:
         """Start one of a hospital's processes."""
@@ -328,3 +316,15 @@ class Hospitals:
         path = self.run_folder(run) / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [line for line in map(json.loads, lines) if line["event"] == "round"]
+
+
+def unpacked(to: Path, *more: str) -> Path:
+    """A release's folder as a researcher has it, with ``more`` of what its bundle leaves out."""
+    for part in ("client_app", "server_app", "federation", "tasks", "conf", *more):
+        shutil.copytree(ROOT / part, to / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, to / part)
+    for part in {"simulation", "tests", "docs"} - {*more}:  # flwr asks for each part that it leaves out
+        (to / part).mkdir()
+        (to / part / "empty.py").touch()
+    return to

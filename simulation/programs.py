@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from federation.errors import RunError
 from federation.flower_programs import ENVIRONMENT
+from federation.probe import answers
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -119,8 +120,15 @@ class Programs:
         return [name for name in self._processes if self.running(name)]
 
     def exit_code(self, name: str, seconds: float = 120) -> int:
-        """Wait until the program has ended by itself."""
-        return self._processes[name].wait(seconds)
+        """Wait until the program has ended by itself.
+
+        Raises:
+            RunError: it has not in time.
+        """
+        try:
+            return self._processes[name].wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise RunError(f"{name} has not ended within {seconds:g} s; {self.log_file(name)}") from error
 
     def running(self, name: str) -> bool:
         """Whether it has not ended."""
@@ -162,12 +170,7 @@ class Programs:
 
     def until_listening(self, port: int, seconds: float | None = None) -> None:
         """Wait until somebody listens on ``port`` of loopback."""
-
-        def listening() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        self.until(listening, f"port {port}", seconds)
+        self.until(lambda: answers(f"127.0.0.1:{port}"), f"port {port}", seconds)
 
     @staticmethod
     def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

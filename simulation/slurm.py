@@ -24,7 +24,7 @@ import yaml
 from client_app.cli import commands as site_commands
 from client_app.site import SiteConfig, simulated_site
 from federation.config import compose_run
-from federation.errors import ConfigError, WardroundError
+from federation.errors import ConfigError, RunError, WardroundError
 from federation.flower_programs import quiet_flower
 from server_app.coordinator import commands as coordinator_commands
 from simulation.programs import ROOT, Programs, free_ports
@@ -125,7 +125,7 @@ def coordinate(job: Job, overrides: list[str]) -> int:
             return study(job, programs, names, researcher, overrides)
         finally:
             job.end.touch()
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(RunError):
                 programs.exit_code("hospitals", 60)
 
 

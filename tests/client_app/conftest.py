@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from client_app.training.batches import Patients
 from client_app.training.local_round import LocalTraining
 from federation.messages import Parameters, Reply, Request
 from federation.models import build_network, get_parameters
+from federation.probe import answers
 from federation.schema import validated
 from federation.secure_sum.roster import Roster, SiteKey
 from federation.study import Study
@@ -201,12 +201,6 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, timedelta], 
     return shifted
 
 
-def answers(path: Path) -> bool:
-    """Whether somebody listens on the socket at ``path``."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
-
-
 @contextmanager
 def served(path: Path, app: FastAPI) -> Iterator[None]:
     """uvicorn on a real socket, in a thread of its own."""
@@ -215,7 +209,7 @@ def served(path: Path, app: FastAPI) -> Iterator[None]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
     thread.start()
     try:
-        while thread.is_alive() and not answers(path):
+        while thread.is_alive() and not answers(str(path)):
             threading.Event().wait(0.01)
         yield
     finally:

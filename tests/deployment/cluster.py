@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import psutil
 
-from benchmarks.programs import Programs, free_ports
 from simulation.processes import ending_processes
+from simulation.programs import Programs, free_ports
 
 NEEDED = {
     "munged": "munge",

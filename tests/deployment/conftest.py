@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.hospitals import Hospitals
-from benchmarks.programs import Programs
+from simulation.programs import Programs
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ machine has on Docker's own bridge: containers and processes both reach it there
 
 import ipaddress
 import json
-import socket
 import time
 
 from engine import TAG, run
 
 from benchmarks.hospitals import SITE, Hospitals
-from benchmarks.programs import ROOT
+from federation.probe import answers
+from simulation.programs import ROOT
 
 HOSPITAL = "alder"
 PARTS = {
@@ -125,7 +125,7 @@ class Contained(Hospitals):
         self.close()
         self.compose("coordinator", "up", "--detach")
         for port in (self.sites_port, self.control_port):
-            self.programs.until(lambda port=port: listens(self.address, port), f"port {port}")
+            self.programs.until(lambda port=port: answers(f"{self.address}:{port}"), f"port {port}")
         self.programs.until(lambda: self.answers("coordinator", "superlink", "127.0.0.1:8000"), "a SuperLink")
 
     def reload(self):
@@ -164,10 +164,3 @@ def host_address(network):
     """Which address this machine has on one of Docker's networks."""
     config = json.loads(run("docker", "network", "inspect", network))[0]["IPAM"]["Config"][0]
     return config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
-
-
-def listens(host, port):
-    """Whether somebody accepts connections there, as this machine sees it."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        return probe.connect_ex((host, port)) == 0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.programs import ROOT
 from federation.files import locked
+from simulation.programs import ROOT
 
 FOLDER = Path(os.environ.get("WARDROUND_ENGINE") or Path(tempfile.gettempdir()) / "wardround-engine")
 BASE = "python:3.11-slim"

@@ -17,9 +17,10 @@ from itertools import product
 
 import engine
 import pytest
-from contained import CONTAINERS, HOSPITAL, Contained, host_address, listens
+from contained import CONTAINERS, HOSPITAL, Contained, host_address
 
-from benchmarks.programs import ROOT, Programs
+from federation.probe import answers
+from simulation.programs import ROOT, Programs
 
 pytestmark = pytest.mark.deployment
 
@@ -269,7 +270,7 @@ def test_on_dockers_own_bridge_it_reaches_them(federation):
 def test_the_way_out_takes_nothing_from_outside(federation):
     found = federation.inspect("site", "gateway")["NetworkSettings"]["Networks"]
     (outside,) = (each["IPAddress"] for name, each in found.items() if name.endswith("outside"))
-    assert not listens(outside, 9443)
+    assert not answers(f"{outside}:9443")
     assert federation.answers("site", "supernode", f"{NODES}.2:9443")
 
 
@@ -282,7 +283,9 @@ def test_at_all_addresses_it_would(federation):
     container = engine.run("docker", "run", "--rm", "--detach", kept, NODE, *command)
     try:
         networks = json.loads(engine.run("docker", "inspect", container))[0]["NetworkSettings"]
-        federation.programs.until(lambda: listens(networks["IPAddress"], 9443), "a gateway for everybody", 30)
+        federation.programs.until(
+            lambda: answers(f"{networks['IPAddress']}:9443"), "a gateway for everybody", 30
+        )
     finally:
         engine.run("docker", "kill", container)
 

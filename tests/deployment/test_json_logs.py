@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.hospitals import Hospitals
-from benchmarks.programs import BIN, Programs
+from simulation.programs import BIN, Programs
 
 pytestmark = pytest.mark.deployment
 

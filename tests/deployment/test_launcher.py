@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.programs import BIN, ROOT, Programs, free_ports
+from simulation.programs import BIN, ROOT, Programs, free_ports
 
 pytestmark = pytest.mark.deployment
 HERE = ROOT / "tests/deployment"

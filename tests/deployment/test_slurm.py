@@ -1,7 +1,6 @@
 """A federation as a Slurm job, on a cluster of one node."""
 
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -11,8 +10,7 @@ import cluster
 import pytest
 from cluster import Cluster, processes_of
 
-from benchmarks.hospitals import STUDY
-from benchmarks.programs import ROOT
+from benchmarks.hospitals import STUDY, unpacked
 
 pytestmark = [
     pytest.mark.deployment,
@@ -32,14 +30,7 @@ def slurm(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A release as it is unpacked on the shared disk."""
-    folder = tmp_path_factory.mktemp("release")
-    for part in ("client_app", "server_app", "federation", "tasks", "conf", "scripts", "simulation"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / part, folder / part)
-    for part in ("tests", "docs"):  # which the bundle leaves out, if they are there
-        (folder / part).mkdir()
-        (folder / part / "empty.py").touch()
+    folder = unpacked(tmp_path_factory.mktemp("release"), "scripts", "simulation")
     (folder / ".venv").symlink_to(Path(sys.prefix))
     return folder
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flwr.proto.fleet_pb2 import ActivateNodeResponse, PullMessagesResponse
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatResponse
 
-from benchmarks.programs import BIN, Programs, free_ports
+from simulation.programs import BIN, Programs, free_ports
 
 pytestmark = pytest.mark.deployment
 

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from benchmarks.programs import BIN, free_ports
+from simulation.programs import BIN, free_ports
 
 pytestmark = pytest.mark.deployment
 

@@ -19,6 +19,7 @@ from client_app.socket_client import SocketClient
 from client_app.wire import to_bytes
 from federation.errors import ConfigError, RunError
 from federation.messages import DescribeReply, DescribeRequest
+from federation.probe import answers
 
 PATIENCE = 20.0
 # Serves sockets A and B; the custodian says when it begins, and takes as many seconds as argument 3 says.
@@ -39,11 +40,6 @@ def handle(name):
 serve({Path(sys.argv[1]): relay_app(handle("alder")), Path(sys.argv[2]): relay_app(handle("birch"))})
 print("ended", flush=True)
 """
-
-
-def listens(path):
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 def until(true):
@@ -73,7 +69,7 @@ def start(sockets):
         )
         started.append(process)
         if wait:
-            until(lambda: all(listens(path) for path in sockets) or process.poll() is not None)
+            until(lambda: all(answers(str(path)) for path in sockets) or process.poll() is not None)
         return process
 
     yield run
@@ -193,7 +189,7 @@ class TestUnread:
                 return long
 
             served = asyncio.create_task(serve_until(stopping, {path: relay_app(handle)}))
-            while not listens(path):
+            while not answers(str(path)):
                 await asyncio.sleep(0.01)
             with socket.socket(socket.AF_UNIX) as link:
                 link.connect(str(path))
@@ -251,14 +247,14 @@ class TestSocket:
                 bound(path),
             ):
                 pass
-            assert listens(path)
+            assert answers(str(path))
 
     def test_the_socket_of_a_dead_process_is_replaced(self, tmp_path):
         path = tmp_path / "relay.sock"
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(path))
         with bound(path):
-            assert listens(path)
+            assert answers(str(path))
 
     @pytest.mark.parametrize("there", ["file", "folder", "link"])
     def test_what_is_no_socket_is_never_replaced(self, tmp_path, there):
@@ -284,7 +280,7 @@ class TestSocket:
     def test_the_longest_path_is_taken(self, tmp_path):
         path = tmp_path / ("x" * (107 - len(os.fsencode(tmp_path)) - 1))
         with bound(path):
-            assert listens(path)
+            assert answers(str(path))
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path):
         (tmp_path / "run").write_text("no folder")
