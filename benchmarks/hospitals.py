@@ -16,8 +16,8 @@ from typing import Any, Self
 from client_app.cli import commands as site_commands
 from federation.errors import RunError
 from server_app.coordinator import commands as coordinator_commands
+from simulation.members import PARTS, Hospital, Researcher, approve, join, start_coordinator, typed
 from simulation.programs import ROOT, Programs, free_ports
-from simulation.rehearsal import PARTS, Hospital, Researcher, approve, join, start_coordinator, typed
 
 SITES = ("alder", "birch", "cedar", "dogwood")
 SITE = """

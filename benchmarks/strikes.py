@@ -17,7 +17,7 @@ from federation.certificates import certificate_pem, read_private_key, utc_now
 from federation.errors import RunError
 from federation.files import write_whole
 from server_app.admission.folder import Folder
-from simulation.rehearsal import PARTS
+from simulation.members import PARTS
 
 Strike = Callable[[Hospitals, str], None]
 """Does it to a hospital, or to the coordinator while a hospital is in the phase, and undoes it."""

@@ -1,7 +1,10 @@
 """Flower's own programs, with what they need not to be told each time."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from federation.errors import RunError
 
 # Flower tells nobody that it runs, and installs nothing by itself.
 ENVIRONMENT = {
@@ -19,3 +22,14 @@ def quiet_flower() -> None:
 def as_arguments(options: Mapping[str, object]) -> list[str]:
     """``["--log-file", "x"]`` for ``{"log_file": "x"}``."""
     return [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def put(function: Callable[..., Any], **names: Any) -> None:
+    """Give names that ``function`` looks up in its module another meaning, for the rest of this process."""
+    scope = function.__globals__
+    for name, meaning in names.items():
+        if name not in scope:
+            raise RunError(
+                f"{scope['__name__']} of this flwr has no {name}; install the version that is pinned"
+            )
+        scope[name] = meaning

@@ -1,4 +1,4 @@
-"""Flower's processes of an app, as far as ours take their place; nobody else here knows their insides.
+"""Flower's processes of an app, as far as ours take their place.
 
 A SuperNode (and a SuperLink) gives each task to whoever asks for it with the shared secret. Flower's own
 launcher then runs the code of the bundle that a researcher sent; ours runs the installed app. All the rest
@@ -8,52 +8,39 @@ and the names by which they look up an app lead to the installed one.
 ``tests/federation/test_flower_runtime.py`` holds what is assumed of the installed version.
 """
 
-import inspect
 import logging
-import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from functools import partial
 from io import TextIOBase
 from pathlib import Path
 from queue import Queue
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import httpx
-import uvicorn
 from flwr.app import Context
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.serverapp import Grid
 from flwr.supercore.constant import TaskType
-from flwr.supercore.exit import ExitCode, flwr_exit
-from flwr.supercore.http_logging import get_uvicorn_log_config
+from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.logger import console_handler, mirror_output_to_queue
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.runtime.run_serverapp import run_serverapp
-from flwr.supernode.cli.flower_supernode import flower_supernode
-from flwr.supernode.fleet_http_connection import http_request_response
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from flwr.supernode.runtime.run_clientapp import run_clientapp
-from flwr.supernode.start_client_internal import start_client_internal
 
 from federation.errors import ConfigError, RunError, WardroundError
-from federation.flower_programs import as_arguments
-from federation.logs import JsonLine, logs_json
-
-log = logging.getLogger("wardround.supernode")
+from federation.flower_programs import put
+from federation.logs import logs_json
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+
+HEARTBEAT = 15
+"""Seconds by which a SuperNode and its launcher reckon: who is silent for twice as long has died.
+With Flower's 30 a round would wait for a minute."""
 
 
 @dataclass(frozen=True)
@@ -131,115 +118,14 @@ class RunStudy(Protocol):
         ...
 
 
-def run_supernode(**options: object) -> None:
-    """Be Flower's SuperNode, with its options, e.g. ``run_supernode(superlink="gateway:9443")``.
-
-    Flower's asks for a message every three seconds, and most of a round is this wait; here it is one. Twice a
-    second it looks whether a reply is there, which is ten times here.
-
-    It ends where it is not let in, and where a part of it breaks, and says why. Flower's own ends without a
-    reason, or stays with its port open and asks for nothing more, so that nobody would start it again.
-    """
-    sys.argv = ["flower-supernode", *as_arguments(options)]
-    _put(start_client_internal, time=_QuickTime())
-    if logs_json():
-        _in_json(uvicorn.config.LOGGING_CONFIG)
-    _put(inspect.unwrap(http_request_response), NodeAuthHttpInterceptor=_Identity)
-    broken = threading.Event()
-    threading.excepthook = partial(_end, broken)
-    try:
-        flower_supernode()
-    except SystemExit:
-        if not broken.is_set():
-            raise
-    flwr_exit(ExitCode.SUPERNODE_CONNECTION_ERROR, "This SuperNode cannot go on; what was said last is why.")
-
-
-class _Identity(NodeAuthHttpInterceptor):
-    """What a SuperNode signs its requests with; it says why the coordinator does not believe it."""
-
-    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        response = super().intercept(context, call_next)
-        if reason := why_not_let_in(response, datetime.now(UTC)):
-            raise httpx.HTTPError(reason)  # the one kind of error that Flower neither retries nor hides
-        return response
-
-
-# How far a SuperNode's clock may be ahead of the SuperLink's, and behind it.
-_AHEAD = timedelta(seconds=SYSTEM_TIME_TOLERANCE)
-_BEHIND = timedelta(seconds=TIMESTAMP_TOLERANCE) + _AHEAD
-
-
-def why_not_let_in(response: httpx.Response, now: datetime) -> str:
-    """Why the coordinator does not let a SuperNode in, for the hospital's IT; empty where it does.
-
-    Args:
-        response: what the coordinator's gateway has sent.
-        now: by this machine's clock.
-    """
-    if response.status_code == httpx.codes.FORBIDDEN and "html" in response.headers.get("content-type", ""):
-        # The SuperLink's own 403 is no page, and means that a run is over.
-        return (
-            "the coordinator's gateway does not let this hospital in (403): its certificate has expired or "
-            "was revoked, or belongs to another SuperNode's key; see until when client.crt is valid, or ask "
-            "the coordinator"
-        )
-    if response.status_code != httpx.codes.UNAUTHORIZED:
-        return ""
-    there = parsedate_to_datetime(response.headers["date"]) if "date" in response.headers else now
-    if not -_AHEAD < there - now < _BEHIND:
-        how = "behind" if there > now else "ahead of"
-        return (
-            f"the coordinator does not let this SuperNode in (401): this machine's clock is "
-            f"{timedelta(seconds=round(abs(there - now).total_seconds()))} {how} the coordinator's "
-            f"({now:%Y-%m-%d %H:%M:%S} UTC); set it by a time server"
-        )
-    return (
-        "the coordinator does not let this SuperNode in (401): its key is not registered there; ask the "
-        "coordinator, whose wardround-coordinator sync registers all members anew"
-    )
-
-
-def _end(broken: threading.Event, by: threading.ExceptHookArgs) -> None:
-    """End a SuperNode of which a thread has broken, as its heartbeat, without which it gets no message."""
-    broken.set()
-    log.error("this SuperNode cannot go on: %s", by.exc_value)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def run_superlink(*flags: str, **options: object) -> None:
-    """Be Flower's SuperLink, e.g. ``run_superlink("--enable-supernode-auth", port=8000)``."""
-    from flwr.superlink.cli.flower_superlink import flower_superlink  # noqa: PLC0415
-
-    sys.argv = ["flower-superlink", *flags, *as_arguments(options)]
-    if logs_json():
-        _put(flower_superlink, get_uvicorn_log_config=lambda level: _in_json(get_uvicorn_log_config(level)))
-    flower_superlink()
-
-
-def _in_json(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of uvicorn's logs, whose records are told as those of all others here."""
-    for name in config["formatters"]:
-        config["formatters"][name] = {"()": JsonLine}
-    return config
-
-
-class _QuickTime:
-    """What the SuperNode's loop knows of time."""
-
-    _SLEEPS: ClassVar[dict[float, float]] = {3: 1.0, 0.5: 0.1}
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(self._SLEEPS.get(seconds, seconds))
-
-
 def answer_message(tasks: Tasks, task: Task, app: ClientApp) -> None:
     """Answer the message of ``task`` by ``app``, whatever the bundle has; ends the process."""
 
     def installed(**_: Any) -> Callable[..., ClientApp]:
         return lambda *_: app
 
-    _put(run_clientapp, install_from_fab=_nothing, get_load_client_app_fn=installed)
+    put(run_clientapp, install_from_fab=_nothing, get_load_client_app_fn=installed)
+    put(HeartbeatSender.start, HEARTBEAT_DEFAULT_INTERVAL=HEARTBEAT)
     run_clientapp(
         runtime_api_address=tasks.address,
         token=task.token,
@@ -260,7 +146,7 @@ def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
             raise error.with_traceback(None) from None
         return context
 
-    _put(run_serverapp, run_=installed)
+    put(run_serverapp, run_=installed)
     logging.getLogger("flwr").addFilter(_reason_alone)
     shown: Queue[str | None] = Queue()
     _show(shown)
@@ -337,14 +223,3 @@ def _read(path: Path) -> bytes:
 
 def _nothing(*_: Any, **__: Any) -> None:
     """Leave the bundle where it is."""
-
-
-def _put(function: Callable[..., Any], **names: Any) -> None:
-    """Give names that ``function`` looks up in its module another meaning, for the rest of this process."""
-    scope = function.__globals__
-    for name, meaning in names.items():
-        if name not in scope:
-            raise RunError(
-                f"{scope['__name__']} of this flwr has no {name}; install the version that is pinned"
-            )
-        scope[name] = meaning

@@ -35,9 +35,8 @@ def run_launcher(
         tasks: where they come from.
         run: one task, in a process of its own.
         seconds: the longest that a task may take; then its process is killed. None is for ever.
-        ending: what a task's process gets when the launcher ends, however it ends. SIGKILL for messages: of a
-            task that dies Flower tells whoever asked, and of one that stops by itself it tells nobody, and
-            waits for ever.
+        ending: what a task's process gets when the launcher ends, however it ends. SIGKILL for messages: it
+            leaves nothing half-done behind, and the SuperNode tells whoever asked.
     """
     signal.signal(signal.SIGTERM, lambda *_: _stop())
     children = _Children(seconds, ending)

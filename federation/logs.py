@@ -11,6 +11,7 @@ import threading
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from federation.errors import ConfigError
 
@@ -112,6 +113,13 @@ def in_json() -> bool:
 def logs_json() -> bool:
     """Whether this process has begun to log, and in JSON."""
     return any(isinstance(handler.formatter, JsonLine) for handler in logging.getLogger().handlers)
+
+
+def uvicorn_in_json(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of uvicorn's logs, whose records are told as those of all others here."""
+    for name in config["formatters"]:
+        config["formatters"][name] = {"()": JsonLine}
+    return config
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:

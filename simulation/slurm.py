@@ -27,8 +27,7 @@ from federation.config import compose_run
 from federation.errors import ConfigError, RunError, WardroundError
 from federation.flower_programs import quiet_flower
 from server_app.coordinator import commands as coordinator_commands
-from simulation.programs import ROOT, Programs, free_ports
-from simulation.rehearsal import (
+from simulation.members import (
     COORDINATOR,
     PARTS,
     SITE,
@@ -39,6 +38,7 @@ from simulation.rehearsal import (
     start_coordinator,
     typed,
 )
+from simulation.programs import ROOT, Programs, free_ports
 
 # Of hospitals that say nothing of their size; right by a factor of two for the default study.
 DECLARED_PATIENTS = 110

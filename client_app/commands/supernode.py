@@ -30,7 +30,7 @@ def supernode(folder: Path, gateway: str, custodian: Path, runtime: str) -> None
     from federation.flower_programs import quiet_flower  # noqa: PLC0415
 
     quiet_flower()
-    from federation.flower_runtime import run_supernode  # noqa: PLC0415
+    from federation.flower_supernode import run_supernode  # noqa: PLC0415
     from federation.logs import log_lines  # noqa: PLC0415
 
     log_lines()

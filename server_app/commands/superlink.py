@@ -24,7 +24,7 @@ def superlink(path: Path, database: Path, listen: str) -> None:
     from federation.flower_programs import quiet_flower  # noqa: PLC0415
 
     quiet_flower()
-    from federation.flower_runtime import run_superlink  # noqa: PLC0415
+    from federation.flower_superlink import run_superlink  # noqa: PLC0415
     from federation.logs import log_lines  # noqa: PLC0415
 
     log_lines()

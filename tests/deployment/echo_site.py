@@ -1,6 +1,6 @@
 """A launcher as a hospital has it, with an installed app that echoes.
 
-``echo_site.py SECRET HOST:PORT SECONDS``
+``echo_site.py SECRET HOST:PORT SECONDS [METHOD]``: it dies, as a whole, in its client's METHOD.
 """
 
 import logging
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.supercore.runtime import RuntimeHttpClient
 
 from federation.flower_runtime import Tasks, answer_message
 from federation.launcher import run_launcher
@@ -30,8 +31,15 @@ def echo(message, context):
     return Message(RecordDict({"answer": told}), reply_to=message)
 
 
+def die(*_):
+    os.kill(os.getppid(), signal.SIGKILL)  # and this child with it
+    time.sleep(3600)
+
+
 if __name__ == "__main__":
-    secret, address, seconds = sys.argv[1:]
+    secret, address, seconds, *dies = sys.argv[1:]
+    for method in dies:
+        setattr(RuntimeHttpClient, method, die)
     log_lines()
     tasks = Tasks(address, Path(secret), server=False)
     run_launcher(

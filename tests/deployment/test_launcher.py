@@ -53,7 +53,8 @@ class Link:
         programs.start("superlink", BIN / "flower-superlink", "--insecure", *apart, "--port", self.port)
         programs.until_listening(self.port)
         where = ("--superlink", f"127.0.0.1:{self.port}", "--port", self.node_port)
-        programs.start("supernode", BIN / "flower-supernode", "--insecure", *apart, *where)
+        command = (sys.executable, HERE / "supernode.py", *apart, *where)
+        programs.start("supernode", *command, PYTHONPATH=str(ROOT))
         programs.until_listening(self.node_port)
 
     def _bundle(self):
@@ -65,16 +66,16 @@ class Link:
             marker = str(self.folder / f"{kind}.ran")
             (app / f"{kind}.py").write_text(EVIL.format(marker=marker, kind=kind, kind_title=title))
 
-    def ours(self, seconds=100.0):
+    def ours(self, seconds=100.0, **site):
         """Start our launchers on both sides."""
         self._start("coordinator", "asking_coordinator.py", self.secret, self.port, self.folder)
-        self.our_site(seconds)
+        self.our_site(seconds, **site)
 
-    def our_site(self, seconds=100.0, secret=None):
-        self._start("site", "echo_site.py", secret or self.secret, self.node_port, seconds)
+    def our_site(self, seconds=100.0, secret=None, dies_in=()):
+        self._start("site", "echo_site.py", secret or self.secret, self.node_port, seconds, *dies_in)
 
-    def _start(self, name, program, secret, port, last):
-        command = (sys.executable, HERE / program, secret, f"127.0.0.1:{port}", last)
+    def _start(self, name, program, secret, port, *more):
+        command = (sys.executable, HERE / program, secret, f"127.0.0.1:{port}", *more)
         self.programs.start(name, *command, PYTHONPATH=str(ROOT))
 
     def run(self, question):
@@ -138,6 +139,18 @@ def test_a_launcher_that_is_killed_takes_its_task_with_it_and_the_next_one_goes_
     link.programs.kill("site")
     link.our_site()
     assert "error" in link.answer("hang")
+    link.run("after")
+    assert link.answer("after")["text"] == "installed: after"
+
+
+@pytest.mark.parametrize("method", ["PullMessages", "PushObject"])
+def test_one_that_dies_before_it_has_a_message_or_within_its_reply_holds_up_nothing_that_comes_after(
+    link, method
+):
+    link.ours(dies_in=[method])
+    link.run("first")
+    link.programs.until(lambda: not link.programs.running("site"), "the launcher's end")
+    link.our_site()
     link.run("after")
     assert link.answer("after")["text"] == "installed: after"
 

@@ -44,6 +44,7 @@ from tests.server_app.conftest import Outgoing
 
 NUMBERS = 40
 MODEL = np.linspace(-1, 1, 7, dtype=np.float32)
+_PATIENCE = 300.0  # for what comes for certain, however busy the machine is
 
 Work = TrainRequest | EvaluateRequest
 Behaviour = Callable[[str, Callable[[], Record]], Outgoing]
@@ -251,13 +252,13 @@ class Federation:
 
     def membership(self, grid: Grid, without: Sequence[str] = ()) -> Membership:
         """Whoever comes, which in Flower takes a while, but those in ``without``."""
-        found = assemble(grid, self.study, 60.0, 60.0, self.book)
+        found = assemble(grid, self.study, _PATIENCE, _PATIENCE, self.book)
         return Membership({site: m for site, m in found.members.items() if site not in without}, found.absent)
 
     def sums(
         self,
         grid: Grid,
-        deadline: float = 60.0,
+        deadline: float = _PATIENCE,
         without: Sequence[str] = (),
         members: Members | None = None,
     ) -> SecureSums:
