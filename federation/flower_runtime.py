@@ -39,8 +39,8 @@ from federation.logs import logs_json
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
 HEARTBEAT = 15
-"""Seconds by which a SuperNode and its launcher reckon: who is silent for twice as long has died.
-With Flower's 30 a round would wait for a minute."""
+"""Seconds by which SuperLink, SuperNode and launcher reckon: who is silent for twice as long has died. With
+Flower's 30 a round would wait for a minute, and so would a SuperNode that comes back."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.task_pb2 import Task
 from flwr.supercore.corestate.in_memory_corestate import InMemoryCoreState
 from flwr.supercore.exit import ExitCode, flwr_exit
+from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.object_store import ObjectStore
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -58,7 +59,12 @@ def run_supernode(*flags: str, **options: object) -> None:
     put(InMemoryCoreState.claim_task, HEARTBEAT_DEFAULT_INTERVAL=HEARTBEAT)
     if logs_json():
         uvicorn_in_json(uvicorn.config.LOGGING_CONFIG)
-    put(inspect.unwrap(http_request_response), NodeAuthHttpInterceptor=_Identity)
+    put(
+        inspect.unwrap(http_request_response),
+        NodeAuthHttpInterceptor=_Identity,
+        HEARTBEAT_DEFAULT_INTERVAL=HEARTBEAT,
+    )
+    put(HeartbeatSender.start, HEARTBEAT_DEFAULT_INTERVAL=HEARTBEAT)
     broken = threading.Event()
     threading.excepthook = partial(_end, broken)
     try:

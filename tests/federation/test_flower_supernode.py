@@ -34,11 +34,12 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
         (start_client_internal, "_push_messages("),
         (NodeStateFactory.state, "InMemoryNodeState(object_store)"),
         (inspect.unwrap(http_request_response), "NodeAuthHttpInterceptor(private_key, public_key)"),
+        (inspect.unwrap(http_request_response), "heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL"),
     ],
 )
 def test_flower_looks_up_what_is_replaced_and_calls_it_so(function, call):
     assert call in inspect.getsource(function)
-    assert call.split("(")[0].split(".")[0] in function.__globals__
+    assert call.split("(")[0].split("=")[-1].split(".")[0] in function.__globals__
 
 
 def test_the_supernode_knows_no_more_of_time_than_to_sleep():
