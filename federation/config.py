@@ -36,7 +36,8 @@ class FederationSpec(Frozen):
     Attributes:
         sites: their names; each with settings that differ from ``conf/site`` (simulation only).
         deadline: seconds a hospital has to answer one request.
-        patience: seconds to wait at the start until every hospital has come.
+        patience: seconds to wait at the start until every hospital has come, and before a round until enough
+            are connected again.
     """
 
     name: Name

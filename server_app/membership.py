@@ -42,7 +42,7 @@ class Membership:
         Raises:
             QuorumError: each of the others is named with its reason.
         """
-        least = max(study.quorum, study.fewest_hospitals)
+        least = _least(study)
         if len(self.members) < least:
             raise QuorumError(
                 f"{len(self.members)} of at least {least} hospitals will take part. {reasons(self.absent)}"
@@ -81,6 +81,22 @@ def assemble(grid: Grid, study: Study, patience: float, deadline: float, book: H
     membership = Membership({name: members[name] for name in study.participants if name in members}, absent)
     membership.require_enough(study)
     return membership
+
+
+def wait_for_enough(grid: Grid, study: Study, membership: Membership, patience: float) -> None:
+    """Wait until as many members are connected as a round needs, or ``patience`` seconds have passed.
+
+    While the coordinator's line is down Flower refuses messages at once, and round after round would be lost.
+    """
+    nodes = {member.node for member in membership.members.values()}
+    end = time.monotonic() + patience
+    while len(nodes.intersection(grid.get_node_ids())) < _least(study) and time.monotonic() < end:
+        time.sleep(1)
+
+
+def _least(study: Study) -> int:
+    """With how many hospitals a study goes on."""
+    return max(study.quorum, study.fewest_hospitals)
 
 
 def _enter(

@@ -23,7 +23,7 @@ from server_app.checkpoint import Checkpoint, go_back
 from server_app.evaluation import evaluate
 from server_app.initial_model import initial_model
 from server_app.listeners import Listener
-from server_app.membership import Membership, assemble, reasons
+from server_app.membership import Membership, assemble, reasons, wait_for_enough
 from server_app.model_card import write_model_card
 from server_app.record import HeldOut, RoundLine, SiteSummary, Summary, absences
 from server_app.registry import Registry
@@ -132,6 +132,7 @@ class StudyRun:
         if self._checkpoint is not None:
             done, parameters = self._go_on(self._checkpoint, rounds, average)
         for round_number in range(done + 1, study.rounds + 1):
+            wait_for_enough(self._grid, study, self._membership, federation.patience)
             begun = time.monotonic()
             result = self._ask(rounds, round_number, parameters)
             parameters = result.parameters
@@ -143,6 +144,7 @@ class StudyRun:
         self._keep(released, None)
         self._released = released
         if study.evaluation is not None:
+            wait_for_enough(self._grid, study, self._membership, federation.patience)
             self._held_out = evaluate(
                 self._grid, study, self._membership, released, federation.deadline, book=book, sums=sums
             )

@@ -4,7 +4,7 @@ import pytest
 
 from federation.errors import QuorumError
 from federation.messages import DescribeReply, RefusalReply, TrainReply
-from server_app.membership import assemble
+from server_app.membership import assemble, wait_for_enough
 
 
 @pytest.fixture
@@ -134,3 +134,42 @@ def test_exactly_the_quorum_is_enough(assembled, four, study):
     assert len(assembled(*three).members) == study.quorum
     with pytest.raises(QuorumError):
         assembled(*three, chosen=study.model_copy(update={"quorum": 4}))
+
+
+class Cut:
+    """A grid of which some nodes are away until it was asked a few times."""
+
+    def __init__(self, grid, away, times):
+        self._grid, self._away, self._times, self.asked = grid, away, times, 0
+
+    def get_node_ids(self):
+        self.asked += 1
+        there = list(self._grid.get_node_ids())
+        return there if self.asked > self._times else there[self._away :]
+
+
+@pytest.fixture
+def asked(on_grid, four, study, book):
+    """How often it is looked who is there, where so many of four hospitals are away the first two times."""
+
+    def times(away, patience):
+        def wait(grid):
+            cut = Cut(grid, away, 2)
+            wait_for_enough(cut, study, assemble(grid, study, 20, 20, book), patience)
+            return cut.asked
+
+        return on_grid(wait, *four())
+
+    return times
+
+
+def test_a_round_waits_for_hospitals_whose_line_is_cut(asked):
+    assert asked(away=4, patience=60) == 3
+
+
+def test_it_does_not_wait_where_enough_are_there(asked, study):
+    assert asked(away=4 - study.quorum, patience=60) == 1
+
+
+def test_it_waits_no_longer_than_patience_lasts(asked):
+    assert asked(away=4, patience=0) == 1
