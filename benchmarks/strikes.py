@@ -210,7 +210,7 @@ def clock_ahead(seconds: int) -> Strike:
         names = [f"{site}-{part}" for part in PARTS]
         for name in names:
             hospitals.programs.kill(name)
-        with _clock(seconds):
+        with _clock(seconds, hospitals.folder / "clock"):
             for name in names:
                 hospitals.programs.start_again(name)
         hospitals.programs.exit_code(f"{site}-supernode", 300)  # which says why
@@ -222,20 +222,35 @@ def clock_ahead(seconds: int) -> Strike:
     return strike
 
 
+# faketime leaves the clock by which timeouts are measured alone; time.sleep, which uses it, then fails.
+_SLEEP = """\
+import select
+import time
+
+time.sleep = lambda seconds: select.select([], [], [], seconds)
+"""
+
+
 @contextmanager
-def _clock(ahead: int) -> Iterator[None]:
+def _clock(ahead: int, folder: Path) -> Iterator[None]:
     """What is started meanwhile has a clock that is so many seconds ahead."""
+    write_whole(folder / "sitecustomize.py", _SLEEP.encode())
     changed = {
         "LD_PRELOAD": str(next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))),
         "FAKETIME": f"{ahead:+d}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     }
+    before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:
         yield
     finally:
-        for name in changed:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def revoke(hospitals: Hospitals, site: str) -> None:
