@@ -39,8 +39,8 @@ from federation.logs import logs_json
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
 HEARTBEAT = 15
-"""Seconds by which SuperLink, SuperNode and launcher reckon: who is silent for twice as long has died. With
-Flower's 30 a round would wait for a minute, and so would a SuperNode that comes back."""
+"""Seconds by which SuperLink, SuperNode and launchers reckon: who is silent for twice as long has died. With
+Flower's 30 a round would wait for a minute, and so would a SuperNode that comes back or a run to resume."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ def carry_out_run(tasks: Tasks, task: Task, study: RunStudy) -> None:
         return context
 
     put(run_serverapp, run_=installed)
+    put(HeartbeatSender.start, HEARTBEAT_DEFAULT_INTERVAL=HEARTBEAT)
     logging.getLogger("flwr").addFilter(_reason_alone)
     shown: Queue[str | None] = Queue()
     _show(shown)

@@ -11,6 +11,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import HEARTBEAT_CALL_TIMEOUT, HEARTBEAT_PATIENCE, ErrorCode, SubStatus
 from flwr.supercore.constant import TaskType
 from flwr.supercore.corestate.in_memory_corestate import InMemoryCoreState
+from flwr.supercore.corestate.sql_corestate import SqlCoreState
 from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.object_store import ObjectStoreFactory
@@ -77,9 +78,9 @@ def test_a_superlink_that_is_away_is_waited_for():
 
 
 def test_heartbeats_are_reckoned_by_the_number_that_is_replaced():
-    beats, waits = inspect.getsource(HeartbeatSender._run), inspect.getsource(InMemoryCoreState.claim_task)
-    assert "= HEARTBEAT_DEFAULT_INTERVAL - HEARTBEAT_CALL_TIMEOUT" in beats
-    assert "seconds=HEARTBEAT_DEFAULT_INTERVAL" in waits
+    assert "= HEARTBEAT_DEFAULT_INTERVAL - HEARTBEAT_CALL_TIMEOUT" in inspect.getsource(HeartbeatSender._run)
+    for waits in (InMemoryCoreState.claim_task, SqlCoreState.claim_task):
+        assert "seconds=HEARTBEAT_DEFAULT_INTERVAL" in inspect.getsource(waits)
     assert 2 * (HEARTBEAT - HEARTBEAT_CALL_TIMEOUT) <= HEARTBEAT_PATIENCE * HEARTBEAT
 
 
