@@ -213,7 +213,7 @@ def sends(monkeypatch):
         first = next(iter(objects))
         node.store.put(first, objects[first].deflate())
         loop.start()
-        loop.join(5)
+        loop.join(2)
         return not loop.is_alive(), sent, node.memory.msg_store
 
     return run
