@@ -1,0 +1,19 @@
+"""De-identification to DICOM PS3.15 Annex E: Basic Profile, modified dates, patient characteristics.
+
+admission.py     which files are not taken at all
+table.py         Table E.1-1, from table.csv
+rules.py         one attribute: what is done, and why
+values.py        one value, cleaned
+cleaning.py      a data set, built anew of what may stay
+pixels.py        pixels and nothing else, refused where they look like text
+identifiers.py   what could tell who a file is of
+verifier.py      whether any of it is left
+profile.py       all of it, in its order
+"""
+
+from client_app.data.deidentify.cleaning import Explained
+from client_app.data.deidentify.options import Options
+from client_app.data.deidentify.profile import deidentify, explain, written
+from client_app.data.deidentify.verifier import verify
+
+__all__ = ["Explained", "Options", "deidentify", "explain", "verify", "written"]

@@ -1,0 +1,39 @@
+"""pydicom says in warnings, logs and exceptions what a value is that it does not like; here it does not."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom import config
+
+from client_app.data.refusal import Refused
+
+
+@contextmanager
+def quiet(rule: str, what: str) -> Iterator[None]:
+    """Whatever fails in it is ``Refused`` by ``rule``, and nothing that is said repeats a value.
+
+    Args:
+        rule: the rule of the refusal.
+        what: which part of a file it is about, e.g. ``"the pixels"``.
+    """
+    log = logging.getLogger("pydicom")
+    disabled, log.disabled = log.disabled, True
+    reading, writing = config.settings.reading_validation_mode, config.settings.writing_validation_mode
+    config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
+    failed = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Refused:
+        raise
+    except (Exception, RecursionError) as error:
+        failed = type(error).__name__
+    finally:
+        log.disabled = disabled
+        config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
+    if failed:
+        # Outside of the except clause, so that the first error is no context of this one either.
+        raise Refused(rule, f"{what} cannot be read or written ({failed}); see to the file at its source")

@@ -1,0 +1,85 @@
+"""Whether there may be text in an image: rows of small, sharp, evenly bright shapes, as letters are.
+
+It is simple, and honest about that. It finds text of one line with at least four separate letters, 6 to 64
+pixels high, upright, horizontal, lighter or darker than what is around it by a quarter of the image's range.
+It does not find handwriting, slanted or vertical text, fewer letters, letters that touch, faint or very large
+ones; what it lets pass is no proof. What it finds may be a ruler or a row of markers instead.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+_HEIGHTS = (6, 64)
+_LETTERS = 4
+_CONTRAST = 0.25  # of the range between the 1st and the 99.9th percentile
+_NOISE = 2.5  # times what an opening takes away from an image that is noise
+_STROKE = 13  # pixels: what is wider is no stroke of a letter
+
+
+@dataclass(frozen=True)
+class _Shape:
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+def looks_like_text(image: NDArray[np.generic]) -> bool:
+    """Whether ``image`` ``[rows, columns]`` or ``[rows, columns, 3]`` may have text in it."""
+    values = image.astype(np.float32)
+    grey = values if values.ndim == 2 else values.max(axis=-1)
+    if min(grey.shape) < _HEIGHTS[0] or not np.isfinite(grey).all():
+        return False
+    low, high = np.percentile(grey, (1, 99.9))
+    spread = max(float(high - low), float(grey.max() - low) * _CONTRAST)
+    if spread <= 0:
+        return False
+    return any(_has_line(_letters(each, spread)) for each in (grey, -grey))
+
+
+def _letters(grey: NDArray[np.float32], spread: float) -> list[_Shape]:
+    """Shapes brighter than their surroundings that could each be a letter."""
+    strokes = grey - ndimage.grey_opening(grey, size=(_STROKE, _STROKE))
+    level = max(_CONTRAST * spread, _NOISE * float(np.median(strokes)))
+    labels, count = ndimage.label(strokes > level, structure=np.ones((3, 3)))
+    found = []
+    for label, area in enumerate(ndimage.find_objects(labels), start=1):
+        shape = _Shape(area[0].start, area[0].stop, area[1].start, area[1].stop)
+        width = shape.right - shape.left
+        if not (_HEIGHTS[0] <= shape.height <= _HEIGHTS[1] and 1 <= width <= 1.6 * shape.height):
+            continue
+        inside = labels[area] == label
+        if 0.12 <= inside.mean() <= 0.95 or width <= 3:
+            levels = grey[area][inside]
+            near = levels >= levels.max() - 0.15 * spread
+            if near.mean() >= 0.4:  # drawn with one colour, where tissue and noise have peaks
+                found.append(shape)
+    return found if count else []
+
+
+def _has_line(shapes: list[_Shape]) -> bool:
+    """Whether some of them stand side by side, as high as each other and on one line."""
+    for first in shapes:
+        line = sorted((other for other in shapes if _level(first, other)), key=lambda shape: shape.left)
+        run = 1
+        for before, after in pairwise(line):
+            gap = after.left - before.right
+            run = run + 1 if 0 <= gap <= 1.2 * first.height else 1
+            if run >= _LETTERS:
+                return True
+    return False
+
+
+def _level(one: _Shape, other: _Shape) -> bool:
+    slack = max(1.0, 0.2 * one.height)
+    return abs(one.bottom - other.bottom) <= slack and abs(one.top - other.top) <= max(
+        slack, 0.4 * one.height
+    )

@@ -1,0 +1,204 @@
+"""Whether a written file still has anything of its original: a search in bytes, apart from what made it.
+
+It shares no code with the table and the cleaning. What it cannot know: an identifier that stands nowhere else
+in the file than in an attribute of machines or a code string; and text in pixels, for which it is blind.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from client_app.data.deidentify.identifiers import Identifier, Kind, identifiers
+from client_app.data.deidentify.quiet import quiet
+from client_app.data.refusal import Refused
+
+_META = frozenset((0x0000, 0x0001, 0x0002, 0x0003, 0x0010, 0x0012, 0x0013))
+_DOCUMENTS = ("ContentSequence", "EncapsulatedDocument", "TextValue", "UnformattedTextValue")
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+# Of these many a file has one, whoever it is of.
+_OF_NOBODY = frozenset(
+    ("19000101", "REMOVED", "removed", "none", "unknown", "anonymous", "anonymized", "null")
+)
+# Names that are words of the standard, too; they are searched for only as a part of something longer.
+_WORDS = frozenset(
+    (
+        *("original", "primary", "secondary", "derived", "axial", "localizer", "helical", "mode", "scan"),
+        *("chest", "abdomen", "pelvis", "head", "neck", "brain", "spine", "heart", "lung", "liver", "breast"),
+        *("hand", "foot", "knee", "hip", "leg", "arm", "shoulder", "body", "left", "right", "male", "female"),
+        *("standard", "soft", "sharp", "bone", "small", "large", "first", "feet", "supine", "prone", "none"),
+        *("normal", "other", "image", "series", "study", "patient", "test", "phantom", "medical", "systems"),
+    )
+)
+_IN_PIXELS = 8  # bytes: what is shorter occurs in compressed pixels by chance
+_SHORT_NAME, _WHOLE_WORD, _SHORT_ID, _SHORT_NUMBER = 3, 6, 4, 6  # letters, or digits, at least
+_TEXTS = ("LO", "SH", "LT", "ST", "UT", "UC", "AE", "UR", "PN", "CS")
+_ALWAYS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What is searched.
+
+    Attributes:
+        header: all bytes but the pixels', in small letters.
+        pixels: theirs.
+        texts: the values of texts and code strings.
+    """
+
+    header: bytes
+    pixels: bytes
+    texts: frozenset[str]
+
+
+def verify(original: Dataset, written: bytes, back: timedelta) -> None:
+    """Say nothing of a file that has nothing left of its original.
+
+    Args:
+        original: as it was read, with its file meta information.
+        written: the whole de-identified file, not deflated.
+        back: how far dates were said to be moved; one that by chance is another one, moved, is no finding.
+
+    Raises:
+        Refused: ``"identifier-left"`` or ``"not-clean"``; the message says of which attribute, and no value.
+    """
+    with quiet("not-clean", "the result"):
+        result = dcmread(io.BytesIO(written))
+        _check_form(written, result)
+        _check_meta(result)
+        for item in _items(result):
+            _check_item(item)
+        parts = _parts(written, result)
+        moved = _moved(original, back)
+        for each in identifiers(original):
+            if _is_left(each, parts, moved):
+                where = "a private attribute" if each.where.is_private else f"attribute {each.where}"
+                raise Refused("identifier-left", f"{each.kind.value} of {where} is still in the result")
+
+
+def _check_form(written: bytes, result: Dataset) -> None:
+    if written[:132] != bytes(128) + b"DICM":
+        raise Refused("not-clean", "the preamble is not empty")
+    said = [name for name in ("PatientIdentityRemoved", "DeidentificationMethod") if name in result]
+    if said:
+        raise Refused("not-clean", f"{said[0]} was said before anybody had looked")
+
+
+def _check_meta(result: Dataset) -> None:
+    if {element.tag.element for element in result.file_meta} - _META:
+        raise Refused("not-clean", "the file meta information says more than which file it is")
+    if result.file_meta.MediaStorageSOPInstanceUID != result.get("SOPInstanceUID"):
+        raise Refused("not-clean", "the file meta information names another SOP instance")
+
+
+def _check_item(item: Dataset) -> None:
+    for element in item:
+        name = f"attribute {element.tag}"
+        if element.tag.is_private:
+            raise Refused("not-clean", "a private attribute is in the result")
+        if element.tag.group & 0xFF00 in (0x5000, 0x6000):
+            raise Refused("not-clean", f"{name} of a curve or overlay is in the result")
+        if element.VR == "UN":
+            raise Refused("not-clean", f"{name} has the VR UN")
+        if element.keyword in _DOCUMENTS and element.value:
+            raise Refused("not-clean", f"{name} holds a report, or a document")
+    if any(not text.isascii() for text in _texts(item)):
+        raise Refused("not-clean", "a text of the result has other letters than ASCII")
+
+
+def _items(dataset: Dataset) -> Iterator[Dataset]:
+    yield dataset
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _items(item)
+
+
+def _texts(item: Dataset) -> Iterator[str]:
+    for element in item:
+        if element.VR in _TEXTS:
+            several = element.value if element.VM > 1 else [element.value]
+            yield from (str(value).strip(" \0") for value in several if value)
+
+
+def _parts(written: bytes, result: Dataset) -> _Result:
+    texts = frozenset(text for item in _items(result) for text in _texts(item))
+    pixels = next((bytes(result[tag].value) for tag in _PIXELS if tag in result), b"")
+    start = written.rfind(pixels) if pixels else len(written)
+    header = written[:start] + b"|" + written[start + len(pixels) :]
+    return _Result(header.lower(), pixels, texts)
+
+
+def _moved(original: Dataset, back: timedelta) -> frozenset[str]:
+    """The dates that may stand in the result."""
+    days = (_day(each.text) for each in identifiers(original) if each.kind is Kind.DATE)
+    return frozenset(_digits(day - back) for day in days if day is not None and day > date.min + back)
+
+
+def _digits(day: date) -> str:
+    return day.isoformat().replace("-", "")
+
+
+def _day(text: str) -> date | None:
+    digits = text.replace(".", "")[:8]
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+    except ValueError:
+        return None
+
+
+def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
+    text = each.text
+    if text in _OF_NOBODY or (each.kind is Kind.NAME and text.casefold() in _WORDS):
+        return False
+    if each.kind is Kind.DATE:
+        digits = text.replace(".", "")[:8]
+        return len(digits) == 8 and digits not in moved and _number_in(digits, result.header)
+    if each.kind is Kind.UID:
+        return _number_in(text, result.header) if len(text) > _SHORT_NUMBER else text in result.texts
+    if text.isascii() and text.isdigit():
+        return _digits_left(each, result)
+    shortest = _SHORT_NAME if each.kind is Kind.NAME else _SHORT_ID
+    return (len(text) >= shortest or not text.isascii()) and any(
+        _bytes_in(form, result) for form in _forms(each)
+    )
+
+
+def _digits_left(each: Identifier, result: _Result) -> bool:
+    """Long numbers are searched for everywhere; those as long as a time or a count only in texts."""
+    if len(each.text) > _SHORT_NUMBER:
+        return _number_in(each.text, result.header) or _in_pixels(each.text.encode(), result.pixels)
+    return len(each.text) >= _SHORT_ID and _number_in(each.text, "\n".join(result.texts).encode())
+
+
+def _number_in(digits: str, content: bytes) -> bool:
+    """Whether it stands there, not as a part of a longer number."""
+    found = re.escape(digits.lower().encode(errors="replace"))
+    return re.search(rb"(?<![0-9.])" + found + rb"(?![0-9]|\.[0-9])", content) is not None
+
+
+def _bytes_in(form: bytes, result: _Result) -> bool:
+    small = form.lower()
+    if len(form) < _WHOLE_WORD and form.isalnum():
+        return re.search(rb"(?<![a-z0-9])" + re.escape(small) + rb"(?![a-z0-9])", result.header) is not None
+    return (len(form) >= _SHORT_NAME and small in result.header) or _in_pixels(form, result.pixels)
+
+
+def _in_pixels(form: bytes, pixels: bytes) -> bool:
+    return len(form) >= _IN_PIXELS and form in pixels
+
+
+def _forms(each: Identifier) -> set[bytes]:
+    """The text as bytes, in the character sets of its file and in those that anybody might use."""
+    forms = set()
+    for text in {each.text, each.text.upper(), each.text.lower(), each.text.title()}:
+        for encoding in dict.fromkeys((*each.encodings, *_ALWAYS)):
+            try:
+                forms.add(text.encode(encoding))
+            except (UnicodeEncodeError, LookupError):
+                continue
+    return forms
