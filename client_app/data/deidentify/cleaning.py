@@ -98,7 +98,8 @@ class Cleaning:
         if action in (Action.EMPTY, Action.DUMMY, Action.PSEUDONYM):
             return self._replacement(vr, action)
         if vr == "SQ":
-            return Sequence([self.cleaned(item, (*above, tag)) for item in dataset[tag].value])
+            items = (self.cleaned(item, (*above, tag)) for item in dataset[tag].value)
+            return Sequence([item for item in items if len(item)])
         if action is Action.CLEAN:
             return _of_code(dataset, keyword_for_tag(tag))
         if vr in _BINARY:

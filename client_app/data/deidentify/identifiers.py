@@ -102,7 +102,7 @@ def _kinds(vr: str, tag: BaseTag, text: str) -> Iterator[tuple[Kind | None, str]
         yield from ((Kind.NAME, part) for part in _NAME_PARTS.split(text) if part)
         yield Kind.TEXT, text
     elif vr == "UI":
-        if UID(text).name == text:  # not in PS3.6
+        if keyword != "ImplementationClassUID" and UID(text).name == text:  # it is not in PS3.6
             yield Kind.UID, text
     elif vr in ("DA", "DT"):
         yield Kind.DATE, text

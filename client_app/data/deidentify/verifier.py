@@ -6,7 +6,8 @@ in the file than in an attribute of machines or a code string; and text in pixel
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -73,8 +74,9 @@ def verify(original: Dataset, written: bytes, back: timedelta) -> None:
         for item in _items(result):
             _check_item(item)
         parts = _parts(written, result)
-        moved = _moved(original, back)
-        for each in identifiers(original):
+        looked_for = set(identifiers(original))
+        moved = _moved([each.text for each in looked_for if each.kind is Kind.DATE], back)
+        for each in sorted(looked_for, key=lambda each: each.where):
             if _is_left(each, parts, moved):
                 where = "a private attribute" if each.where.is_private else f"attribute {each.where}"
                 raise Refused("identifier-left", f"{each.kind.value} of {where} is still in the result")
@@ -133,9 +135,9 @@ def _parts(written: bytes, result: Dataset) -> _Result:
     return _Result(header.lower(), pixels, texts)
 
 
-def _moved(original: Dataset, back: timedelta) -> frozenset[str]:
+def _moved(dates: Sequence[str], back: timedelta) -> frozenset[str]:
     """The dates that may stand in the result."""
-    days = (_day(each.text) for each in identifiers(original) if each.kind is Kind.DATE)
+    days = map(_day, dates)
     return frozenset(_digits(day - back) for day in days if day is not None and day > date.min + back)
 
 
@@ -163,8 +165,13 @@ def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
     if text.isascii() and text.isdigit():
         return _digits_left(each, result)
     shortest = _SHORT_NAME if each.kind is Kind.NAME else _SHORT_ID
-    return (len(text) >= shortest or not text.isascii()) and any(
-        _bytes_in(form, result) for form in _forms(each)
+    if len(text) < shortest and text.isascii():
+        return False
+    cased = () if text.isascii() else (text.upper(), text.lower(), text.title())
+    exact = _forms(text, each.encodings)
+    others = (form for variant in cased for form in _forms(variant, each.encodings))
+    return any(_in_header(form, result) for form in (*exact, *others)) or any(
+        _in_pixels(form, result.pixels) for form in exact
     )
 
 
@@ -181,24 +188,21 @@ def _number_in(digits: str, content: bytes) -> bool:
     return re.search(rb"(?<![0-9.])" + found + rb"(?![0-9]|\.[0-9])", content) is not None
 
 
-def _bytes_in(form: bytes, result: _Result) -> bool:
+def _in_header(form: bytes, result: _Result) -> bool:
     small = form.lower()
     if len(form) < _WHOLE_WORD and form.isalnum():
         return re.search(rb"(?<![a-z0-9])" + re.escape(small) + rb"(?![a-z0-9])", result.header) is not None
-    return (len(form) >= _SHORT_NAME and small in result.header) or _in_pixels(form, result.pixels)
+    return len(form) >= _SHORT_NAME and small in result.header
 
 
 def _in_pixels(form: bytes, pixels: bytes) -> bool:
     return len(form) >= _IN_PIXELS and form in pixels
 
 
-def _forms(each: Identifier) -> set[bytes]:
+def _forms(text: str, encodings: tuple[str, ...]) -> set[bytes]:
     """The text as bytes, in the character sets of its file and in those that anybody might use."""
     forms = set()
-    for text in {each.text, each.text.upper(), each.text.lower(), each.text.title()}:
-        for encoding in dict.fromkeys((*each.encodings, *_ALWAYS)):
-            try:
-                forms.add(text.encode(encoding))
-            except (UnicodeEncodeError, LookupError):
-                continue
+    for encoding in dict.fromkeys((*encodings, *_ALWAYS)):
+        with suppress(UnicodeEncodeError, LookupError):
+            forms.add(text.encode(encoding))
     return forms
