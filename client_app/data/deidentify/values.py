@@ -4,6 +4,7 @@ import re
 from datetime import date, timedelta
 from functools import cache
 
+from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.sr._snomed_dict import mapping
 from pydicom.sr.codedict import codes
@@ -93,13 +94,14 @@ def uid(text: str, pseudonyms: Pseudonyms) -> str:
     Raises:
         Refused: ``"uid"``, it has other letters than digits and dots, or too many; it may be a path.
     """
-    if not text or UID(text).name != text:  # it is in PS3.6
+    if not text:
         return text
     if not _UID.fullmatch(text):
         raise Refused(
             "uid", "a UID has letters other than digits and dots, or over 64; mend it at its source"
         )
-    return pseudonyms.uid(text)
+    of_dicom = UID(text, config.IGNORE).name != text  # PS3.6 has a name for it
+    return text if of_dicom else pseudonyms.uid(text)
 
 
 def code(item: Dataset) -> Code | None:

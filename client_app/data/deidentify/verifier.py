@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -73,6 +74,7 @@ def verify(original: Dataset, written: bytes, back: timedelta) -> None:
         _check_meta(result)
         for item in _items(result):
             _check_item(item)
+        _check_pixels(result)
         parts = _parts(written, result)
         looked_for = set(identifiers(original))
         moved = _moved([each.text for each in looked_for if each.kind is Kind.DATE], back)
@@ -110,6 +112,26 @@ def _check_item(item: Dataset) -> None:
             raise Refused("not-clean", f"{name} holds a report, or a document")
     if any(not text.isascii() for text in _texts(item)):
         raise Refused("not-clean", "a text of the result has other letters than ASCII")
+
+
+def _check_pixels(result: Dataset) -> None:
+    """Native pixels are as long as they say, and set no bit that they say is not stored."""
+    if "PixelData" not in result or result.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    content, allocated = bytes(result.PixelData), int(result.BitsAllocated)
+    pixels = int(result.Rows) * int(result.Columns) * int(result.get("NumberOfFrames") or 1)
+    samples = 2 if result.PhotometricInterpretation == "YBR_FULL_422" else int(result.SamplesPerPixel)
+    length = (pixels * samples * allocated + 7) // 8
+    if len(content) != length + length % 2 or any(content[length:]):
+        raise Refused("not-clean", "the pixels are longer than they say")
+    if allocated in (8, 16, 32) and int(result.BitsStored) < allocated:
+        order = "<" if result.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        kind = "i" if result.PixelRepresentation else "u"
+        values = np.frombuffer(content[:length], f"{order}{kind}{allocated // 8}")
+        above, below = allocated - 1 - int(result.HighBit), int(result.HighBit) + 1 - int(result.BitsStored)
+        # Up and down again is the same, if above was nothing or the sign.
+        if ((values << above) >> above != values).any() or ((values >> below) << below != values).any():
+            raise Refused("not-clean", "the pixels use bits that BitsStored does not count")
 
 
 def _items(dataset: Dataset) -> Iterator[Dataset]:
@@ -159,7 +181,9 @@ def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
         return False
     if each.kind is Kind.DATE:
         digits = text.replace(".", "")[:8]
-        return len(digits) == 8 and digits not in moved and _number_in(digits, result.header)
+        # A time may follow it.
+        found = re.search(rb"(?<![0-9.])" + re.escape(digits.encode(errors="replace")), result.header)
+        return len(digits) == 8 and digits not in moved and found is not None
     if each.kind is Kind.UID:
         return _number_in(text, result.header) if len(text) > _SHORT_NUMBER else text in result.texts
     if text.isascii() and text.isdigit():
