@@ -61,8 +61,8 @@ def admit(dataset: Dataset, options: Options) -> None:
     if not _IMAGE.search(name):
         raise Refused("not-an-image", f"{name} is no image; only images are taken")
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not _texts(dataset, keyword):
-            raise Refused("no-uid", f"{keyword} is missing; mend the file at its source")
+        if len(_texts(dataset, keyword)) != 1:
+            raise Refused("no-uid", f"{keyword} is missing, or is several; mend the file at its source")
     if not _texts(dataset, "PatientID"):
         raise Refused(
             "no-patient-id", "PatientID is missing: nobody can say whose dates these are; fill it in"
@@ -117,7 +117,8 @@ def _regions(dataset: Dataset) -> Iterator[tuple[str, str]]:
 def _bare(text: str) -> str:
     """In small letters, without accents, and with spaces for what some systems write instead."""
     letters = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(" " if each in "_-^." else each for each in letters if not unicodedata.combining(each))
+    bare = "".join(" " if each in "_-^." else each for each in letters if not unicodedata.combining(each))
+    return unicodedata.normalize("NFC", bare)  # Korean letters together again
 
 
 def _texts(dataset: Dataset, keyword: str) -> list[str]:

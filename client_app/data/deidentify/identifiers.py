@@ -108,10 +108,8 @@ def _kinds(vr: str, tag: BaseTag, text: str) -> Iterator[tuple[Kind | None, str]
         yield Kind.DATE, text
     elif vr == "CS" or (vr in _TEXTS and not tag.is_private and _OF_MACHINES.search(keyword)):
         yield None, text
-    elif vr in _TEXTS and _OF_IDS.search(keyword):
-        yield Kind.ID, text
     elif vr in _TEXTS or vr in _BYTES:
-        yield Kind.TEXT, text
+        yield Kind.ID if vr in _TEXTS and _OF_IDS.search(keyword) else Kind.TEXT, text
         yield from ((Kind.ID, number) for number in re.findall(r"[A-Za-z]*\d{6,}", text))
 
 

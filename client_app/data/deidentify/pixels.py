@@ -111,7 +111,7 @@ def _compressed(dataset: Dataset, syntax: UID) -> bytes:
 
 def _look(dataset: Dataset, *, compressed: bool) -> None:
     """Look at every frame as a reader would."""
-    for frame in iter_pixels(dataset, raw=True):
+    for frame in iter_pixels(dataset, raw=True, correct_unused_bits=False):
         if compressed:
             _look_at_unused(frame, dataset)
         if any(looks_like_text(image) for image in _images(frame)):

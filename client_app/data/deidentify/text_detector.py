@@ -1,6 +1,6 @@
 """Whether there may be text in an image: rows of small, sharp, evenly bright shapes, as letters are.
 
-It is simple, and honest about that. It finds text of one line with at least four separate letters, 6 to 64
+It is simple, and honest about that. It finds text of one line with at least four separate letters, 5 to 64
 pixels high, upright, horizontal, lighter or darker than what is around it by a quarter of the image's range.
 It does not find handwriting, slanted or vertical text, fewer letters, letters that touch, faint or very large
 ones; what it lets pass is no proof. What it finds may be a ruler or a row of markers instead.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_HEIGHTS = (6, 64)
+_HEIGHTS = (5, 64)
 _LETTERS = 4
 _CONTRAST = 0.25  # of the range between the 1st and the 99.9th percentile
 _NOISE = 2.5  # times what an opening takes away from an image that is noise
@@ -59,7 +59,7 @@ def _letters(grey: NDArray[np.float32], spread: float) -> list[_Shape]:
         inside = labels[area] == label
         if 0.12 <= inside.mean() <= 0.95 or width <= 3:
             levels = grey[area][inside]
-            near = levels >= levels.max() - 0.15 * spread
+            near = levels >= levels.max() - 0.25 * spread
             if near.mean() >= 0.4:  # drawn with one colour, where tissue and noise have peaks
                 found.append(shape)
     return found if count else []

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.config import disable_value_validation
 
 from benchmarks.planted_files import planted_ct
 from client_app.data.deidentify import deidentify, written
@@ -22,11 +23,12 @@ def ct():
 
     def make(*, number=0, **attributes):
         dataset = dcmread(io.BytesIO(planted_ct(number)[0]))
-        for keyword, value in attributes.items():
-            if value is None:
-                del dataset[keyword]
-            else:
-                setattr(dataset, keyword, value)
+        with disable_value_validation():
+            for keyword, value in attributes.items():
+                if value is None:
+                    del dataset[keyword]
+                else:
+                    setattr(dataset, keyword, value)
         return dataset
 
     return make
