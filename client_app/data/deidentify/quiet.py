@@ -19,7 +19,8 @@ def quiet(rule: str, what: str) -> Iterator[None]:
         what: which part of a file it is about, e.g. ``"the pixels"``.
     """
     log = logging.getLogger("pydicom")
-    disabled, log.disabled = log.disabled, True
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)  # of those below it, too
     reading, writing = config.settings.reading_validation_mode, config.settings.writing_validation_mode
     config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
     failed = ""
@@ -32,7 +33,7 @@ def quiet(rule: str, what: str) -> Iterator[None]:
     except (Exception, RecursionError) as error:
         failed = type(error).__name__
     finally:
-        log.disabled = disabled
+        log.setLevel(level)
         config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
     if failed:
         # Outside of the except clause, so that the first error is no context of this one either.
