@@ -88,7 +88,6 @@ META = {
     "PrivateInformation": "Geheim: Wollenweber",
 }
 _IN_BITS = "Im Bild: Kaltenegger"
-_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,15 @@ class Planted:
         return any(part.encode(self.encoding) in written for part in parts)
 
 
-def planted_ct(number: int = 0) -> tuple[bytes, list[Planted]]:
-    """A CT slice, 256 by 256, as a Part 10 file, and what was planted in it.
+def planted_ct(number: int = 0, size: int = 256) -> tuple[bytes, list[Planted]]:
+    """A CT slice as a Part 10 file, and what was planted in it.
 
     Args:
         number: the slice's, which is in its SOPInstanceUID; the patient and the study are the same.
+        size: its rows and columns.
     """
     standard = STANDARD | {"SOPInstanceUID": f"{STANDARD['SOPInstanceUID']}.{number}"}
-    dataset = _slice()
+    dataset = _slice(size)
     for keyword, text in standard.items():
         setattr(dataset, keyword, text)
     planted = [Planted(keyword, text) for keyword, text in (standard | META).items()]
@@ -138,7 +138,7 @@ def planted_ct(number: int = 0) -> tuple[bytes, list[Planted]]:
     return buffer.getvalue(), planted
 
 
-def _slice() -> Dataset:
+def _slice(size: int) -> Dataset:
     dataset = Dataset()
     dataset.SOPClassUID, dataset.Modality = CTImageStorage, "CT"
     dataset.ImageType, dataset.BodyPartExamined = ["ORIGINAL", "PRIMARY", "AXIAL"], "CHEST"
@@ -148,7 +148,7 @@ def _slice() -> Dataset:
     dataset.PixelSpacing, dataset.ImagePositionPatient = [0.7, 0.7], [-90, -90, 12]
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.Rows = dataset.Columns = _SIZE
+    dataset.Rows = dataset.Columns = size
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelRepresentation, dataset.RescaleIntercept, dataset.RescaleSlope = 0, -1024, 1
     return dataset
@@ -218,7 +218,7 @@ def _draw(dataset: Dataset) -> list[Planted]:
     dataset.IconImageSequence = Sequence([_item(BitsAllocated=8, PixelData=b"kleines Bild: Lauterbach")])
     dataset.add_new(0xFFFCFFFC, "OB", b"Fuellung: Morgenroth")
     behind = b"hinter den Pixeln: Nonnenmacher "
-    dataset.PixelData = _pixels().tobytes() + behind
+    dataset.PixelData = _pixels(dataset.Rows).tobytes() + behind
     dataset["PixelData"].VR = "OW"
     texts = (
         *("Overlay: Falkenrath", "Etikett: Grunewalder", "gezeichnet: Hollunder", "dazu: Isenbruck"),
@@ -228,10 +228,10 @@ def _draw(dataset: Dataset) -> list[Planted]:
     return [*(Planted("drawn", text) for text in texts), Planted("unused bits of pixels", _IN_BITS)]
 
 
-def _pixels() -> NDArray[np.uint16]:
+def _pixels(size: int) -> NDArray[np.uint16]:
     """A body with two lungs, and in bit 12, which no reader shows, a text."""
-    rows, columns = np.mgrid[:_SIZE, :_SIZE] / _SIZE - 0.5
-    values = np.full((_SIZE, _SIZE), 24.0)
+    rows, columns = np.mgrid[:size, :size] / size - 0.5
+    values = np.full((size, size), 24.0)
     values[(columns / 0.42) ** 2 + (rows / 0.32) ** 2 < 1] = 1064
     for side in (-1, 1):
         values[((columns - side * 0.19) / 0.13) ** 2 + (rows / 0.22) ** 2 < 1] = 174
@@ -245,7 +245,7 @@ def _pixels() -> NDArray[np.uint16]:
 def _text_in_bits(written: bytes, text: str) -> bool:
     """Whether any one bit of the pixels, taken from all of them, spells ``text``."""
     dataset = dcmread(io.BytesIO(written), force=True)
-    content = bytes(dataset.get("PixelData", b""))[: 2 * _SIZE * _SIZE]
+    content = bytes(dataset.get("PixelData", b""))
     pixels = np.frombuffer(content[: len(content) // 2 * 2], "<u2")
     planes = (np.packbits(((pixels >> bit) & 1).astype(np.uint8)).tobytes() for bit in range(16))
     return any(text.encode() in plane for plane in planes)

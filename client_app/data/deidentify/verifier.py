@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from client_app.data.deidentify.identifiers import Identifier, Kind, identifiers
+from client_app.data.deidentify.pixel_search import SHORTEST, found_in
 from client_app.data.deidentify.quiet import quiet
 from client_app.data.refusal import Refused
 
@@ -36,7 +37,6 @@ _WORDS = frozenset(
         *("normal", "other", "image", "series", "study", "patient", "test", "phantom", "medical", "systems"),
     )
 )
-_IN_PIXELS = 8  # bytes: what is shorter occurs in compressed pixels by chance
 _SHORT_NAME, _WHOLE_WORD, _SHORT_ID, _SHORT_NUMBER = 3, 6, 4, 6  # letters, or digits, at least
 _TEXTS = ("LO", "SH", "LT", "ST", "UT", "UC", "AE", "UR", "PN", "CS")
 _ALWAYS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
@@ -80,8 +80,15 @@ def verify(original: Dataset, written: bytes, back: timedelta) -> None:
         moved = _moved([each.text for each in looked_for if each.kind is Kind.DATE], back)
         for each in sorted(looked_for, key=lambda each: each.where):
             if _is_left(each, parts, moved):
-                where = "a private attribute" if each.where.is_private else f"attribute {each.where}"
-                raise Refused("identifier-left", f"{each.kind.value} of {where} is still in the result")
+                raise _left(each, "is still in the result")
+        in_pixels = found_in({form: each for each in looked_for for form in _long_forms(each)}, parts.pixels)
+        if in_pixels is not None:
+            raise _left(in_pixels, "is among the bytes of the pixels")
+
+
+def _left(each: Identifier, where: str) -> Refused:
+    attribute = "a private attribute" if each.where.is_private else f"attribute {each.where}"
+    return Refused("identifier-left", f"{each.kind.value} of {attribute} {where}")
 
 
 def _check_form(written: bytes, result: Dataset) -> None:
@@ -177,7 +184,7 @@ def _day(text: str) -> date | None:
 
 def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
     text = each.text
-    if text in _OF_NOBODY or (each.kind is Kind.NAME and text.casefold() in _WORDS):
+    if _is_nobodys(each):
         return False
     if each.kind is Kind.DATE:
         digits = text.replace(".", "")[:8]
@@ -191,18 +198,24 @@ def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
     shortest = _SHORT_NAME if each.kind is Kind.NAME else _SHORT_ID
     if len(text) < shortest and text.isascii():
         return False
-    cased = () if text.isascii() else (text.upper(), text.lower(), text.title())
-    exact = _forms(text, each.encodings)
-    others = (form for variant in cased for form in _forms(variant, each.encodings))
-    return any(_in_header(form, result) for form in (*exact, *others)) or any(
-        _in_pixels(form, result.pixels) for form in exact
-    )
+    cased = (text,) if text.isascii() else (text, text.upper(), text.lower(), text.title())
+    return any(_in_header(form, result) for variant in cased for form in _forms(variant, each.encodings))
+
+
+def _long_forms(each: Identifier) -> Iterator[bytes]:
+    """What is long enough not to occur in compressed pixels by chance."""
+    if each.kind in (Kind.NAME, Kind.ID, Kind.TEXT) and not _is_nobodys(each):
+        yield from (form for form in _forms(each.text, each.encodings) if len(form) >= SHORTEST)
+
+
+def _is_nobodys(each: Identifier) -> bool:
+    return each.text in _OF_NOBODY or (each.kind is Kind.NAME and each.text.casefold() in _WORDS)
 
 
 def _digits_left(each: Identifier, result: _Result) -> bool:
     """Long numbers are searched for everywhere; those as long as a time or a count only in texts."""
     if len(each.text) > _SHORT_NUMBER:
-        return _number_in(each.text, result.header) or _in_pixels(each.text.encode(), result.pixels)
+        return _number_in(each.text, result.header)
     return len(each.text) >= _SHORT_ID and _number_in(each.text, "\n".join(result.texts).encode())
 
 
@@ -217,10 +230,6 @@ def _in_header(form: bytes, result: _Result) -> bool:
     if len(form) < _WHOLE_WORD and form.isalnum():
         return re.search(rb"(?<![a-z0-9])" + re.escape(small) + rb"(?![a-z0-9])", result.header) is not None
     return len(form) >= _SHORT_NAME and small in result.header
-
-
-def _in_pixels(form: bytes, pixels: bytes) -> bool:
-    return len(form) >= _IN_PIXELS and form in pixels
 
 
 def _forms(text: str, encodings: tuple[str, ...]) -> set[bytes]:
