@@ -31,9 +31,9 @@ _COLOURED = ("RGB", "YBR", "PALETTE")
 _VOLUMES = ("CT", "MR", "PT")
 # Regions from which a face, or an ear, can be rendered; as written in several languages.
 _HEADS = re.compile(
-    r"head|brain|skull|cranio|crani|face|facial|maxill|mandib|orbit|sinus|nasal|dental|jaw|temporal|pituit|"
+    r"head|brain|skull|crani|\bface\b|facial|maxill|mandib|orbit|sinus|nasal|dental|jaw|temporal bone|pituit|"
     r"cerebr|enceph|neuro|mastoid|inner ear|\biac\b|\bent\b|\bstroke\b|circle of willis|whole ?body|"
-    r"kopf|sch(a|ae)del|gehirn|gesicht|hirn|kiefer|tete|crane|cerveau|visage|cabeza|cerebro|craneo|cara\b|"
+    r"kopf|sch(a|ae)del|gehirn|gesicht|hirn|kiefer|tete|crane|cerveau|visage|cabeza|cerebro|craneo|\bcara\b|"
     r"testa|cervello|encefal|hoofd|hersen|schedel|huvud|hjarn|голов|мозг|頭|头|脳|脑|뇌|두부"
 )
 _REGION = (
@@ -97,14 +97,19 @@ def _admit_pixels(dataset: Dataset, name: str, options: Options) -> None:
 
 
 def _admit_region(dataset: Dataset, options: Options) -> None:
-    if options.allow_heads or not set(_texts(dataset, "Modality")) & set(_VOLUMES):
-        return
-    for keyword, text in _regions(dataset):
-        if _HEADS.search(_bare(text)):
-            raise Refused(
-                "head",
-                f"{keyword} speaks of a head, whose face can be rendered; deface it first, or --allow-heads",
-            )
+    keyword = speaks_of_head(dataset)
+    if keyword and not options.allow_heads:
+        raise Refused(
+            "head",
+            f"{keyword} speaks of a head, whose face can be rendered; deface it first, or --allow-heads",
+        )
+
+
+def speaks_of_head(dataset: Dataset) -> str:
+    """Which attribute of a CT, MR or PET says that it is of a head; empty where none does."""
+    if not set(_texts(dataset, "Modality")) & set(_VOLUMES):
+        return ""
+    return next((keyword for keyword, text in _regions(dataset) if _HEADS.search(_bare(text))), "")
 
 
 def _regions(dataset: Dataset) -> Iterator[tuple[str, str]]:

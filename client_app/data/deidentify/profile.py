@@ -13,7 +13,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from client_app.data.deidentify.admission import admit
+from client_app.data.deidentify.admission import admit, speaks_of_head
 from client_app.data.deidentify.cleaning import Cleaning, Explained
 from client_app.data.deidentify.options import DEFAULTS, Options
 from client_app.data.deidentify.pixels import clean_pixels
@@ -45,6 +45,8 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options = DEFA
         clean_pixels(clean, _native_or_same(syntax))
         verify(dataset, written(clean), pseudonyms.shift(patient))
         _say_so(clean)
+        if speaks_of_head(dataset):
+            clean.RecognizableVisualFeatures = "YES"
         return clean
 
 

@@ -14,6 +14,8 @@ from client_app.data.refusal import Refused
 def quiet(rule: str, what: str) -> Iterator[None]:
     """Whatever fails in it is ``Refused`` by ``rule``, and nothing that is said repeats a value.
 
+    It changes pydicom's settings while it lasts, and Python's warnings: for one thread at a time.
+
     Args:
         rule: the rule of the refusal.
         what: which part of a file it is about, e.g. ``"the pixels"``.
@@ -36,5 +38,5 @@ def quiet(rule: str, what: str) -> Iterator[None]:
         log.setLevel(level)
         config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
     if failed:
-        # Outside of the except clause, so that the first error is no context of this one either.
-        raise Refused(rule, f"{what} cannot be read or written ({failed}); see to the file at its source")
+        said = f"{what} cannot be read or written ({failed}); see to the file at its source"
+        raise Refused(rule, said) from None  # a traceback would repeat the first error's words

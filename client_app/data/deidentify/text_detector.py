@@ -68,21 +68,14 @@ def _letters(grey: NDArray[np.float32], spread: float) -> list[_Shape]:
 def _opened(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """Without what is bright and narrower than a stroke: a grey opening with a square."""
     for extreme in (np.minimum, np.maximum):
-        for _ in range(2):
-            grey = _along_rows(grey, extreme).T
+        grey = np.pad(grey, _STROKE // 2, mode="edge")
+        reached = 1
+        while reached < _STROKE:  # of each pixel's neighbours, in steps that double
+            step = min(reached, _STROKE - reached)
+            rows = extreme(grey[:-step], grey[step:])
+            grey = extreme(rows[:, :-step], rows[:, step:])
+            reached += step
     return grey
-
-
-def _along_rows(grey: NDArray[np.float32], extreme: np.ufunc) -> NDArray[np.float32]:
-    """The extreme of each pixel's neighbours within half a stroke, in steps that double."""
-    half = _STROKE // 2
-    wide = np.pad(np.ascontiguousarray(grey), ((0, 0), (half, half)), mode="edge")
-    reached = 1
-    while reached < _STROKE:
-        step = min(reached, _STROKE - reached)
-        wide = extreme(wide[:, :-step], wide[:, step:])
-        reached += step
-    return wide
 
 
 def _has_line(shapes: list[_Shape]) -> bool:

@@ -117,6 +117,11 @@ def test_a_head_is_refused_in_many_a_language_and_taken_where_it_is_allowed(moda
     admit(dataset, Options(allow_heads=True))
 
 
+def test_a_head_that_is_taken_says_that_it_can_be_recognised(ct, through):
+    assert through(ct(BodyPartExamined="HEAD"), Options(allow_heads=True)).RecognizableVisualFeatures == "YES"
+    assert "RecognizableVisualFeatures" not in through(ct(RecognizableVisualFeatures="NO"))
+
+
 def test_a_coded_head_is_a_head(ct):
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "69536005", "SCT", "Head"
