@@ -68,7 +68,7 @@ def identifiers(original: Dataset) -> Iterator[Identifier]:
     found += _of(getattr(original, "file_meta", None) or Dataset(), ("iso8859",))
     nobodys = "\n".join(one.text.casefold() for one in found if one.kind is None)
     for each in found:
-        if each.kind is not None and not (each.kind is Kind.TEXT and each.text.casefold() in nobodys):
+        if each.kind is not None and not (_may_be_a_word(each) and each.text.casefold() in nobodys):
             yield Identifier(each.kind, each.text, each.where, each.encodings)
 
 
@@ -78,6 +78,13 @@ class _Found:
     text: str
     where: BaseTag
     encodings: tuple[str, ...]
+
+
+def _may_be_a_word(found: _Found) -> bool:
+    """Whether it is nobody's where a machine says the same: operators are called as makers are."""
+    if found.kind is Kind.TEXT:
+        return True
+    return found.kind in (Kind.NAME, Kind.ID) and found.where.group != 0x0010 and found.text.isalpha()
 
 
 def _of(dataset: Dataset, inherited: tuple[str, ...]) -> Iterator[_Found]:

@@ -33,6 +33,7 @@ NATIVE = (
     *(ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
 )
 _JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
+_LARGEST_FRAME = 1 << 28  # samples: what is decoded, or looked at, at once
 COMPRESSED = (*_JPEG, *JPEG2000TransferSyntaxes, RLELossless)
 
 
@@ -40,8 +41,8 @@ def clean_pixels(dataset: Dataset, syntax: UID) -> None:
     """Have ``dataset``, which is written in ``syntax``, hold pixels and nothing else in its pixel data.
 
     Raises:
-        Refused: by ``"no-pixels"``, ``"transfer-syntax"``, ``"truncated"``, ``"pixels-unreadable"``,
-            ``"unused-bits"`` or ``"burned-in-text"``.
+        Refused: by ``"no-pixels"``, ``"transfer-syntax"``, ``"too-large"``, ``"truncated"``,
+            ``"pixels-unreadable"``, ``"codestream"``, ``"unused-bits"`` or ``"burned-in-text"``.
     """
     keyword = next((name for name in PIXELS if name in dataset), None)
     if keyword is None:
@@ -51,6 +52,10 @@ def clean_pixels(dataset: Dataset, syntax: UID) -> None:
             "transfer-syntax", f"pixels in transfer syntax {syntax.name} are not read; convert them"
         )
     with quiet("pixels-unreadable", "the pixels"):
+        if int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1)) > _LARGEST_FRAME:
+            raise Refused(
+                "too-large", f"a frame has {dataset.Rows} by {dataset.Columns} pixels; none is so large"
+            )
         if syntax in NATIVE:
             dataset[keyword].value = _native(dataset, keyword, big_endian=syntax == ExplicitVRBigEndian)
         else:

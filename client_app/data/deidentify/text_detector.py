@@ -6,6 +6,7 @@ It does not find handwriting, slanted or vertical text, fewer letters, letters t
 ones; what it lets pass is no proof. What it finds may be a ruler or a row of markers instead.
 """
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -34,9 +35,9 @@ class _Shape:
 
 def looks_like_text(image: NDArray[np.generic]) -> bool:
     """Whether ``image`` ``[rows, columns]`` or ``[rows, columns, 3]`` may have text in it."""
-    values = image.astype(np.float32)
+    values = np.nan_to_num(image.astype(np.float32))
     grey = values if values.ndim == 2 else values.max(axis=-1)
-    if min(grey.shape) < _HEIGHTS[0] or not np.isfinite(grey).all():
+    if min(grey.shape) < _HEIGHTS[0]:
         return False
     low, high = np.percentile(grey[::2, ::2], (1, 99.9))
     spread = max(float(high - low), float(grey.max() - low) * _CONTRAST)
@@ -80,8 +81,14 @@ def _opened(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _has_line(shapes: list[_Shape]) -> bool:
     """Whether some of them stand side by side, as high as each other and on one line."""
+    shapes = sorted(shapes, key=lambda shape: shape.bottom)
+    bottoms = [shape.bottom for shape in shapes]
     for first in shapes:
-        line = sorted((other for other in shapes if _level(first, other)), key=lambda shape: shape.left)
+        slack = _slack(first)
+        near = shapes[
+            bisect_left(bottoms, first.bottom - slack) : bisect_right(bottoms, first.bottom + slack)
+        ]
+        line = sorted((other for other in near if _as_high(first, other)), key=lambda shape: shape.left)
         run = 1
         for before, after in pairwise(line):
             gap = after.left - before.right
@@ -91,8 +98,10 @@ def _has_line(shapes: list[_Shape]) -> bool:
     return False
 
 
-def _level(one: _Shape, other: _Shape) -> bool:
-    slack = max(1.0, 0.2 * one.height)
-    return abs(one.bottom - other.bottom) <= slack and abs(one.top - other.top) <= max(
-        slack, 0.4 * one.height
-    )
+def _slack(shape: _Shape) -> float:
+    """How far the feet of letters on one line are apart, in pixels."""
+    return max(1.0, 0.2 * shape.height)
+
+
+def _as_high(one: _Shape, other: _Shape) -> bool:
+    return abs(one.top - other.top) <= max(1.0, 0.4 * one.height)

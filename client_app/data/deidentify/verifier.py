@@ -209,7 +209,7 @@ def _long_forms(each: Identifier) -> Iterator[bytes]:
 
 
 def _is_nobodys(each: Identifier) -> bool:
-    return each.text in _OF_NOBODY or (each.kind is Kind.NAME and each.text.casefold() in _WORDS)
+    return each.text.casefold() in _OF_NOBODY or (each.kind is Kind.NAME and each.text.casefold() in _WORDS)
 
 
 def _digits_left(each: Identifier, result: _Result) -> bool:

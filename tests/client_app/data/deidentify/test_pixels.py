@@ -142,7 +142,8 @@ def test_compressed_pixels_that_use_unused_bits_are_refused(ct, pseudonyms):
 @pytest.mark.parametrize(
     ("attributes", "rule"),
     [
-        *(({"PixelData": None}, "no-pixels"), ({"Rows": 65535}, "truncated")),
+        *(({"PixelData": None}, "no-pixels"), ({"Rows": 9999}, "truncated")),
+        *(({"Rows": 65535, "Columns": 65535}, "too-large"),),
         *(({"Rows": None}, "pixels-unreadable"), ({"BitsAllocated": 12}, "pixels-unreadable")),
         *(({"NumberOfFrames": "9"}, "truncated"), ({"BitsAllocated": 0}, "pixels-unreadable")),
     ],

@@ -65,7 +65,9 @@ def test_a_name_in_one_colour_is_found(drawn):
     assert looks_like_text(image)
 
 
-@pytest.mark.parametrize("image", [np.zeros((64, 64)), np.zeros((3, 3)), np.eye(64), np.eye(64) * np.nan])
+@pytest.mark.parametrize(
+    "image", [np.zeros((64, 64)), np.zeros((3, 3)), np.eye(64), np.zeros((64, 64)) * np.nan]
+)
 def test_images_of_nothing_are_no_text(image):
     assert not looks_like_text(image)
 
@@ -75,3 +77,8 @@ def test_what_it_says_that_it_does_not_find_it_does_not_find(drawn):
     image = body(np.random.default_rng(0))
     assert not looks_like_text(drawn("ZIMMERQUIST", image).T.copy())
     assert not looks_like_text(drawn("Li", image))
+
+
+def test_an_image_of_noise_is_looked_at_in_no_more_than_a_glance():
+    noise = (np.random.default_rng(0).random((1024, 1024)) > 0.7) * 1000.0
+    assert looks_like_text(noise) in (True, False)

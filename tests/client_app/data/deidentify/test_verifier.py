@@ -97,6 +97,17 @@ def test_a_name_that_is_a_word_of_the_standard_does_not_hold_a_file_up(ct, throu
     assert through(ct(PatientName="Chest^Primary")).BodyPartExamined == "CHEST"
 
 
+def test_an_operator_who_is_called_as_the_maker_does_not_either(ct, through):
+    clean = through(ct(OperatorsName="Phantoms^Service", RequestedProcedureID="CHEST"))
+    assert clean.Manufacturer == "Wardround Phantoms"
+
+
+def test_a_patient_who_is_called_as_the_maker_does(ct, pseudonyms):
+    with pytest.raises(Refused) as refused:
+        deidentify(ct(PatientName="Phantoms^Hedwig"), pseudonyms)
+    assert refused.value.rule == "identifier-left"
+
+
 def test_a_name_in_a_code_string_does(ct, pseudonyms):
     with pytest.raises(Refused) as refused:
         deidentify(ct(ImageType=["ORIGINAL", "PRIMARY", "ZIMMERQUIST"]), pseudonyms)
