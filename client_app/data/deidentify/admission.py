@@ -71,6 +71,15 @@ def admit(dataset: Dataset, options: Options) -> None:
     _admit_region(dataset, options)
 
 
+def often_has_text(dataset: Dataset) -> bool:
+    """Whether images of its class often have text in them, or it is in colour."""
+    return bool(_QUARANTINE.search(_class_of(dataset))) or _coloured(dataset)
+
+
+def _coloured(dataset: Dataset) -> bool:
+    return any(text.startswith(_COLOURED) for text in _texts(dataset, "PhotometricInterpretation"))
+
+
 def _class_of(dataset: Dataset) -> str:
     uid = UID("".join(_texts(dataset, "SOPClassUID")))
     if uid.type != "SOP Class":
@@ -90,9 +99,8 @@ def _admit_pixels(dataset: Dataset, name: str, options: Options) -> None:
             f"{name} often has text in its pixels; look at them, and where BurnedInAnnotation says NO and is "
             "to be trusted, --trust-annotation takes it",
         )
-    coloured = any(text.startswith(_COLOURED) for text in _texts(dataset, "PhotometricInterpretation"))
     said = any(screen in text for text in _texts(dataset, "ImageType") for screen in _SCREENS)
-    if said or (coloured and not _QUARANTINE.search(name) and not name.startswith("Segmentation")):
+    if said or (_coloured(dataset) and not _QUARANTINE.search(name) and not name.startswith("Segmentation")):
         raise Refused("screenshot", f"a {name} in colour, or of a screen, is likely to show a name")
 
 

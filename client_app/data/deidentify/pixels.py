@@ -4,8 +4,6 @@ Native pixels keep the bits that BitsStored counts; overlays of old machines lie
 Compressed ones keep their frames and lose the comments and application segments of their codestreams.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -37,8 +35,13 @@ _LARGEST_FRAME = 1 << 28  # samples: what is decoded, or looked at, at once
 COMPRESSED = (*_JPEG, *JPEG2000TransferSyntaxes, RLELossless)
 
 
-def clean_pixels(dataset: Dataset, syntax: UID) -> None:
+def clean_pixels(dataset: Dataset, syntax: UID, *, wary: bool = False) -> None:
     """Have ``dataset``, which is written in ``syntax``, hold pixels and nothing else in its pixel data.
+
+    Args:
+        dataset: the file's; it is changed.
+        syntax: its transfer syntax.
+        wary: whether images of its kind often have text in them.
 
     Raises:
         Refused: by ``"no-pixels"``, ``"transfer-syntax"``, ``"too-large"``, ``"truncated"``,
@@ -61,7 +64,7 @@ def clean_pixels(dataset: Dataset, syntax: UID) -> None:
         else:
             dataset[keyword].value = _compressed(dataset, syntax)
             dataset[keyword].is_undefined_length = True
-        _look(dataset, compressed=syntax not in NATIVE)
+        _look(dataset, compressed=syntax not in NATIVE, wary=wary)
 
 
 def _native(dataset: Dataset, keyword: str, *, big_endian: bool) -> bytes:
@@ -71,6 +74,10 @@ def _native(dataset: Dataset, keyword: str, *, big_endian: bool) -> bytes:
     length = _bytes_of_pixels(dataset, allocated)
     if len(content) < length:
         raise Refused("truncated", f"it holds {len(content)} bytes of pixels where {length} are declared")
+    if big_endian and length % 2 and dataset[keyword].VR == "OW":
+        raise Refused(
+            "transfer-syntax", "its bytes are swapped in pairs, and are odd; convert it to little endian"
+        )
     content = content[:length]
     if stored < allocated and keyword == "PixelData" and allocated in (8, 16, 32):
         order = ">" if big_endian else "<"
@@ -114,12 +121,12 @@ def _compressed(dataset: Dataset, syntax: UID) -> bytes:
     return encapsulate(frames, has_bot=False)
 
 
-def _look(dataset: Dataset, *, compressed: bool) -> None:
+def _look(dataset: Dataset, *, compressed: bool, wary: bool) -> None:
     """Look at every frame as a reader would."""
     for frame in iter_pixels(dataset, raw=True, correct_unused_bits=False):
         if compressed:
             _look_at_unused(frame, dataset)
-        if any(looks_like_text(image) for image in _images(frame)):
+        if looks_like_text(frame, wary=wary):
             raise Refused(
                 "burned-in-text", "something in its pixels looks like a row of letters; look at it, clean it"
             )
@@ -134,7 +141,3 @@ def _look_at_unused(frame: NDArray[np.generic], dataset: Dataset) -> None:
     lowest, highest = (-(1 << (stored - 1)), (1 << (stored - 1)) - 1) if signed else (0, (1 << stored) - 1)
     if int(dataset.HighBit) != stored - 1 or frame.min() < lowest or frame.max() > highest:
         raise Refused("unused-bits", "its compressed pixels use bits that BitsStored does not count")
-
-
-def _images(frame: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
-    yield frame if frame.ndim < 3 or frame.shape[-1] in (3, 4) else frame[..., 0]

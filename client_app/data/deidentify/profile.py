@@ -13,7 +13,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from client_app.data.deidentify.admission import admit, speaks_of_head
+from client_app.data.deidentify.admission import admit, often_has_text, speaks_of_head
 from client_app.data.deidentify.cleaning import Cleaning, Explained
 from client_app.data.deidentify.options import DEFAULTS, Options
 from client_app.data.deidentify.pixels import clean_pixels
@@ -42,7 +42,7 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options = DEFA
         patient = str(dataset.PatientID)
         syntax = _syntax(dataset)
         clean = _file(Cleaning(pseudonyms, patient).cleaned(dataset), syntax)
-        clean_pixels(clean, _native_or_same(syntax))
+        clean_pixels(clean, _native_or_same(syntax), wary=often_has_text(dataset))
         verify(dataset, written(clean), pseudonyms.shift(patient))
         _say_so(clean)
         if speaks_of_head(dataset):

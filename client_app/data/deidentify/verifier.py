@@ -24,9 +24,7 @@ _META = frozenset((0x0000, 0x0001, 0x0002, 0x0003, 0x0010, 0x0012, 0x0013))
 _DOCUMENTS = ("ContentSequence", "EncapsulatedDocument", "TextValue", "UnformattedTextValue")
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 # Of these many a file has one, whoever it is of.
-_OF_NOBODY = frozenset(
-    ("19000101", "REMOVED", "removed", "none", "unknown", "anonymous", "anonymized", "null")
-)
+_OF_NOBODY = frozenset(("19000101", "removed", "none", "unknown", "anonymous", "anonymized", "null"))
 # Names that are words of the standard, too; they are searched for only as a part of something longer.
 _WORDS = frozenset(
     (

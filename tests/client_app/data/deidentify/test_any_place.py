@@ -18,7 +18,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from client_app.data.deidentify import deidentify, explain, profile, written
+from client_app.data.deidentify import deidentify, explain, profile, verifier, written
 from client_app.data.deidentify.quiet import quiet
 from client_app.data.deidentify.rules import decide
 from client_app.data.keys import Pseudonyms
@@ -118,12 +118,13 @@ def _encodes(text, charset):
 
 
 @pytest.mark.attack("a name where nobody looks for one", held_by="rules for all attributes, and the verifier")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES, st.sampled_from(PLACES), st.integers(0, 3), st.booleans(), st.booleans())
 @example("Zimmerquist", 0x00180015, 0, False, False)
 @example("Zimmerquist", 0x00080104, 2, True, False)
 def test_a_name_in_any_attribute_is_gone_or_the_file_is_refused(name, tag, depth, implicit, private):
     assume(keyword_for_tag(tag) not in KEPT_OUT)
+    assume(name.casefold() not in verifier._WORDS | verifier._OF_NOBODY)  # docs/deidentification.md
     assume(not any(form.lower() in says_of_itself() for form in forms(name)))
     dataset = small(SpecificCharacterSet="ISO_IR 192", PatientName=f"{name}^X")
     inner = dataset
@@ -258,7 +259,7 @@ def test_sequences_deeper_than_any_are_refused():
     assert refused.value.rule in ("nested-too-deep", "unreadable")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_bytes_that_have_rotted_are_refused_or_clean(data):
     content = bytearray(written(as_read(small(PatientName="Zimmerquist^Hedwig", StudyDate="20200101"))))

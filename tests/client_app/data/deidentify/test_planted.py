@@ -111,7 +111,7 @@ def test_with_a_blind_verifier_the_search_finds_what_sequences_had(ct, pseudonym
 
 @pytest.mark.mutant(LEFT, how="bits that are not stored are not cleared")
 def test_an_overlay_in_unused_bits_is_found(ct, pseudonyms, monkeypatch):
-    monkeypatch.setattr(profile, "clean_pixels", lambda *_: None)
+    monkeypatch.setattr(profile, "clean_pixels", lambda *_, **__: None)
     with pytest.raises(Refused) as refused:  # by what lies behind the pixels
         deidentify(ct(), pseudonyms)
     assert refused.value.rule == "not-clean"

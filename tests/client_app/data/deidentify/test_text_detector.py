@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
+from pydicom.pixels.utils import iter_pixels
 from scipy.ndimage import gaussian_filter
 
+from client_app.data.deidentify.quiet import quiet
 from client_app.data.deidentify.text_detector import looks_like_text
 
 SIZE = 256
@@ -34,16 +37,28 @@ KINDS = (body, resonance, speckle, radiograph)
 NAMES = ("ZIMMERQUIST", "Hedwiga Wiegold", "*17.04.1932", "4711-0815")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def lung(rng):
+    """Vessels in air, all about as bright, of many sizes."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    image = np.full((SIZE, SIZE), -860.0)
+    image[:, :40] = image[:, -40:] = 60
+    image[:8, :30] = 900
+    places, sizes = rng.integers(0, SIZE, (150, 2)), rng.gamma(2, 1.6, (150, 2)) + 1
+    for (row, column), (high, wide) in zip(places, sizes, strict=True):
+        image[((rows - row) / high) ** 2 + ((columns - column) / wide) ** 2 < 1] = rng.uniform(0, 80)
+    return gaussian_filter(image, 1) + gaussian_filter(rng.normal(0, 60, image.shape), 0.8)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, lung])
 def test_images_without_text_are_let_through(kind):
     found = [looks_like_text(kind(np.random.default_rng(seed))) for seed in range(20)]
-    assert sum(found) <= 1
+    assert not any(found)
 
 
 @pytest.mark.attack("a name burned into an image", held_by="a detector of rows of letters")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", NAMES)
-@pytest.mark.parametrize("size", [10, 16, 28])
+@pytest.mark.parametrize("size", [14, 20, 28])
 def test_a_name_in_white_is_found(kind, text, size, drawn):
     assert looks_like_text(drawn(text, kind(np.random.default_rng(0)), size=size))
 
@@ -56,6 +71,21 @@ def test_a_detector_that_wants_more_letters_is_noticed(drawn, monkeypatch):
 
 def test_a_name_in_black_on_white_is_found(drawn):
     assert looks_like_text(-drawn("ZIMMERQUIST", body(np.random.default_rng(0))))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.7])
+def test_a_wary_look_finds_grey_names_where_names_are_likely(level, drawn):
+    dark = np.random.default_rng(0).rayleigh(4, (SIZE, SIZE))
+    dark[100:150, 100:150] = 255
+    image = drawn("ZIMMERQUIST", dark, level=level)
+    assert looks_like_text(image, wary=True)
+
+
+@pytest.mark.parametrize("name", ["examples_palette.dcm", "examples_rgb_color.dcm", "examples_jpeg2k.dcm"])
+def test_a_wary_look_finds_what_ultrasound_machines_write(name):
+    with quiet("unreadable", "the file"):
+        frame = next(iter_pixels(get_testdata_file(name), raw=True))
+    assert looks_like_text(frame, wary=True)
 
 
 def test_a_name_in_one_colour_is_found(drawn):
@@ -80,5 +110,5 @@ def test_what_it_says_that_it_does_not_find_it_does_not_find(drawn):
 
 
 def test_an_image_of_noise_is_looked_at_in_no_more_than_a_glance():
-    noise = (np.random.default_rng(0).random((1024, 1024)) > 0.7) * 1000.0
+    noise = (np.random.default_rng(0).random((512, 512)) > 0.7) * 1000.0
     assert looks_like_text(noise) in (True, False)
