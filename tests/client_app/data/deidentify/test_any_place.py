@@ -59,8 +59,8 @@ def small(**attributes):
     return dataset
 
 
-def as_read(dataset, syntax=ExplicitVRLittleEndian):
-    """A data set as it comes from a disk, so that nothing of it is parsed yet."""
+def as_read(dataset, syntax=ExplicitVRLittleEndian, *, converted=False):
+    """A data set as it comes from a disk; nothing of it is parsed yet, or all of it."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = syntax, CTImageStorage
     meta.MediaStorageSOPInstanceUID = "1.7.8"
@@ -69,7 +69,10 @@ def as_read(dataset, syntax=ExplicitVRLittleEndian):
         dcmwrite(buffer, FileDataset("", dataset, file_meta=meta), enforce_file_format=True)
     buffer.seek(0)
     with quiet("test", "the test's file"):
-        return dcmread(buffer)
+        read = dcmread(buffer)
+        if converted:
+            assert list(read.iterall())
+        return read
 
 
 @cache
@@ -169,18 +172,49 @@ SCRIPTS = [
 
 @pytest.mark.parametrize(("charset", "name", "encoding"), SCRIPTS, ids=lambda value: str(value)[:14])
 @pytest.mark.parametrize("implicit", [False, True])
-def test_names_in_every_script_are_gone_wherever_they_are(charset, name, encoding, implicit):
+@pytest.mark.parametrize("converted", [False, True])
+def test_names_in_every_script_are_gone_wherever_they_are(charset, name, encoding, implicit, converted):
     dataset = small(SpecificCharacterSet=charset, PatientName=name, StudyDescription=name, Manufacturer=name)
     item = Dataset()
     item.PatientName, item.CodeMeaning, item.ViewName = name, name.replace("=", " "), name.split("^")[0]
     dataset.AnatomicRegionSequence = Sequence([item])
     dataset.private_block(0x0011, "X", create=True).add_new(1, "PN", name)
-    original = as_read(dataset, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    original = as_read(dataset, syntax, converted=converted)
     clean = written(deidentify(original, KEY))
     parts = [part for group in name.split("=") for part in group.split("^") if len(part.encode(encoding)) > 3]
     assert parts
     assert not any(form in clean for part in parts for form in forms(part, encoding) | forms(part))
     assert dcmread(io.BytesIO(clean)).get("SpecificCharacterSet") is None
+
+
+@pytest.mark.attack("a name in letters that a search may not know", held_by="the file's own character sets")
+@pytest.mark.parametrize(("charset", "name", "encoding"), SCRIPTS, ids=lambda value: str(value)[:14])
+@pytest.mark.parametrize("converted", [False, True])
+def test_the_verifier_finds_names_of_every_script_in_their_own_bytes(charset, name, encoding, converted):
+    original = as_read(small(SpecificCharacterSet=charset, PatientName=name), converted=converted)
+    assert _found(original, name, encoding)
+
+
+@pytest.mark.mutant("a name in letters that a search may not know", how="only Latin letters are looked for")
+def test_a_verifier_that_knows_latin_letters_only_is_noticed(monkeypatch):
+    monkeypatch.setattr(verifier, "_forms", lambda text, _: {text.encode("latin-1", "ignore")} - {b""})
+    charset, name, encoding = SCRIPTS[2]
+    assert not _found(as_read(small(SpecificCharacterSet=charset, PatientName=name)), name, encoding)
+
+
+def _found(original, name, encoding):
+    """Whether the verifier finds a part of the name, in its own letters, among bytes of a look-up table."""
+    part = max((part for group in name.split("=") for part in group.split("^")), key=len)
+    clean = deidentify(as_read(small()), KEY)
+    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod"):
+        delattr(clean, keyword)
+    clean.RedPaletteColorLookupTableData = b"." + part.encode(encoding) + b"."
+    try:
+        verifier.verify(original, written(clean), KEY.shift("P-7788-1"))
+    except Refused as refused:
+        return refused.rule == "identifier-left"
+    return False
 
 
 @pytest.mark.parametrize("charset", ["ISO_IR 999", ["ISO 2022 IR 87", "NONSENSE"], "", "\\\\", "latin"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from benchmarks.planted_files import META, STANDARD, planted_ct
 from client_app.data.deidentify import cleaning, deidentify, profile, rules, values, written
@@ -87,6 +88,23 @@ def test_the_verifier_refuses_what_a_wrong_row_leaves(keyword, ct, pseudonyms, k
 def test_with_a_blind_verifier_the_search_in_bytes_finds_it(keyword, ct, pseudonyms, keeping, blind):
     keeping(keyword)
     assert keyword in left(written(deidentify(ct(), pseudonyms)), planted_ct()[1])
+
+
+@pytest.mark.mutant(LEFT, how="a row of the table is missing and the verifier blind")
+def test_a_missing_row_of_a_date_of_birth_is_noticed(ct, through, blind, monkeypatch):
+    row_of = rules.row_of
+    monkeypatch.setattr(rules, "row_of", lambda tag: None if tag == 0x00100030 else row_of(tag))
+    assert through(ct()).PatientBirthDate != ""  # shifted, where the Basic Profile asks for nothing at all
+    monkeypatch.setattr(rules, "row_of", row_of)
+    assert through(ct()).PatientBirthDate == ""
+
+
+@pytest.mark.parametrize("keyword", sorted(STANDARD))
+def test_where_any_row_were_missing_nothing_would_be_left_either(keyword, ct, pseudonyms, monkeypatch):
+    row_of = rules.row_of
+    tag = Tag(keyword)
+    monkeypatch.setattr(rules, "row_of", lambda each: None if each == tag else row_of(each))
+    assert left(written(deidentify(ct(), pseudonyms)), planted_ct()[1]) == set()
 
 
 @pytest.fixture
