@@ -1,0 +1,1 @@
+"""DICOM files as volumes of numbers: what is in a file is read, checked, or refused by name."""
