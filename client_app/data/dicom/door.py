@@ -14,12 +14,13 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from client_app.data.dicom.layout import check_size
 from client_app.data.dicom.limits import Limits
-from client_app.data.dicom.structure import check_structure, transfer_syntax
+from client_app.data.dicom.structure import check_structure, known_vr, transfer_syntax
 from client_app.data.refusal import Refused
 
 # It quotes values, and values name patients.
@@ -37,10 +38,13 @@ def read_instance(path: Path, limits: Limits = Limits()) -> Dataset:  # noqa: B0
     Raises:
         Refused: it is none, is damaged, or asks for more than the limits; the rule says which.
     """
-    data = _inflated(_content(path, limits), limits)
-    syntax, start = transfer_syntax(data, limits)
-    check_structure(data, start, syntax, limits)
-    dataset = _parsed(data)
+    try:
+        data = _inflated(_content(path, limits), limits)
+        syntax, start = transfer_syntax(data, limits)
+        check_structure(data, start, syntax, limits)
+        dataset = _parsed(data)
+    except MemoryError:
+        raise Refused("too-large", "the file takes more memory than this machine has to give") from None
     _check_identifiers(dataset)
     check_size(dataset, limits)
     return dataset
@@ -50,11 +54,15 @@ def _content(path: Path, limits: Limits) -> bytes:
     """The bytes of a file that is one: pipes and devices have no end."""
     try:
         # Opening a pipe would wait for whoever writes into it.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Refused("not-a-file", "it is a folder, a pipe or a device, and no file")
-            content = file.read(min(status.st_size, limits.file_bytes) + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(min(status.st_size, limits.file_bytes) + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Refused(
             "unreadable", f"the file cannot be read ({error.strerror}); mend disk or rights"
@@ -71,13 +79,13 @@ def _inflated(data: bytes, limits: Limits) -> bytes:
         return data
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        content = inflate.decompress(data[start:], limits.file_bytes)
+        content = inflate.decompress(data[start:], limits.inflated_bytes)
     except zlib.error:
         raise Refused(
             "bad-structure", "the deflated data set cannot be inflated; fetch the file again"
         ) from None
     if inflate.unconsumed_tail:
-        raise Refused("too-large", f"the data set has more than {limits.file_bytes} bytes when inflated")
+        raise Refused("too-large", f"the data set has more than {limits.inflated_bytes} bytes inflated")
     if not inflate.eof:
         raise Refused("truncated", "the deflated data set ends before its end; fetch the file again")
     deflated = DeflatedExplicitVRLittleEndian.encode()
@@ -96,15 +104,30 @@ def _parsed(data: bytes) -> Dataset:
             while ahead:
                 within = ahead.pop()
                 for tag in list(within.keys()):
-                    element = within[tag]
+                    element = _converted(within, tag)
                     if element.VR == "SQ":
                         ahead.extend(element.value)
+        except MemoryError:
+            raise
         except Exception as error:
             where = f"element {tag}" if tag is not None else "the file"
             raise Refused(
                 "wrong-vr", f"{where} cannot be what it says it is ({type(error).__name__})"
             ) from None
     return dataset
+
+
+def _converted(dataset: Dataset, tag: BaseTag) -> DataElement:
+    """An element with its value; numbers that are none pydicom leaves as text, or as unknown bytes."""
+    said = dataset.get_item(tag).VR or known_vr(tag)
+    element = dataset[tag]
+    if element.VR == "UN" and said not in ("", "UN"):
+        raise TypeError(said)
+    if element.VR in ("IS", "DS"):
+        values = element.value if element.VM > 1 else [element.value]
+        if any(isinstance(value, str) and value for value in values):
+            raise TypeError(said)
+    return element
 
 
 def _check_identifiers(dataset: Dataset) -> None:

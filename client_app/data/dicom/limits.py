@@ -13,7 +13,8 @@ class Limits(Frozen):
     """What a file may ask for; more is refused.
 
     Attributes:
-        file_bytes: of a file, also once a deflated one is inflated.
+        file_bytes: of a file.
+        inflated_bytes: of the data set of a deflated one.
         parts: data elements, items of sequences and values of texts, at all depths; pydicom makes an object,
             of about 0.5 kB, for each.
         metadata_bytes: of everything but the pixels.
@@ -23,7 +24,8 @@ class Limits(Frozen):
     """
 
     file_bytes: Count = 1 << 30
-    parts: Count = 500_000
+    inflated_bytes: Count = 256 << 20
+    parts: Count = 250_000
     metadata_bytes: Count = 32 << 20
     depth: Count = 16
     pixel_bytes: Count = 1 << 30

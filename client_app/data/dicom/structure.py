@@ -88,7 +88,7 @@ class _Walk:
         group, element = self._tag(self._data, at)
         tag = group << 16 | element
         if implicit or group == 0xFFFE:
-            name = "" if group == 0xFFFE else _known(tag)
+            name = "" if group == 0xFFFE else known_vr(tag)
             return _Element(tag, name, at + 8, self._long(self._data, at + 4)[0])
         name = _NAMES.get(self._data[at + 4 : at + 6], "")
         if not name:
@@ -199,7 +199,7 @@ class _Walk:
             at = self.within(start, length, end)
 
 
-def _known(tag: int) -> str:
+def known_vr(tag: int) -> str:
     """The VR that the dictionary has for a tag; "" for private and unknown ones, and where it depends."""
     try:
         name = dictionary_VR(tag)
