@@ -4,6 +4,7 @@ Decoders are large C and C++ libraries, and a frame is whatever somebody sent. I
 memory and of time, and with nothing else in it, a frame that makes one grow, hang or crash costs that frame.
 """
 
+import atexit
 import json
 import os
 import subprocess
@@ -119,7 +120,9 @@ class Decoder:
 @lru_cache(maxsize=1)
 def shared_decoder() -> Decoder:
     """The decoder of this process; its own process ends with this one."""
-    return Decoder()
+    decoder = Decoder()
+    atexit.register(decoder.close)
+    return decoder
 
 
 def _options(layout: Layout) -> dict[str, str | int]:

@@ -7,7 +7,6 @@ quote in a warning elsewhere. Pixels are not decoded.
 
 import logging
 import os
-import re
 import stat
 import warnings
 import zlib
@@ -20,14 +19,13 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from client_app.data.dicom.layout import check_size
 from client_app.data.dicom.limits import Limits
-from client_app.data.dicom.structure import check_structure, known_vr, transfer_syntax
+from client_app.data.dicom.structure import UID_SHAPE, check_structure, known_vr, transfer_syntax
 from client_app.data.refusal import Refused
 
 # It quotes values, and values name patients.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 
 def read_instance(path: Path, limits: Limits = Limits()) -> Dataset:  # noqa: B008  (frozen)
@@ -136,5 +134,5 @@ def _check_identifiers(dataset: Dataset) -> None:
         value = dataset.get(name)
         if not value:
             raise Refused("no-identifiers", f"the file has no {name}, so it is no instance of a series")
-        if not isinstance(value, str) or len(value) > 64 or not _UID.fullmatch(value):
+        if not isinstance(value, str) or not UID_SHAPE.fullmatch(value):
             raise Refused("bad-uid", f"{name} is no UID: at most 64 digits and dots")

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from client_app.data.dicom.limits import Limits
 from client_app.data.refusal import Refused
 
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -37,6 +38,11 @@ class Layout:
     signed: bool
     photometric: str
     syntax: str
+
+    @property
+    def compressed(self) -> bool:
+        """Whether frames have to be decompressed; also of a syntax that nobody here knows."""
+        return self.syntax not in _NATIVE
 
     @property
     def frame_bytes(self) -> int:
@@ -92,7 +98,7 @@ def check_size(dataset: Dataset, limits: Limits) -> None:
         raise Refused(
             "too-large", f"the frames are said to be {size} bytes; at most {limits.pixel_bytes} are read"
         )
-    if not UID(layout.syntax).is_compressed and get_expected_length(dataset) > len(dataset.PixelData or b""):
+    if not layout.compressed and get_expected_length(dataset) > len(dataset.PixelData or b""):
         raise Refused(
             "truncated", f"the frames are said to be {size} bytes, and fewer are there; fetch it again"
         )

@@ -61,16 +61,13 @@ def _grey(dataset: Dataset) -> Layout:
 
 def _stored_frames(dataset: Dataset, layout: Layout) -> Iterator[NDArray[np.generic]]:
     """The frames as they are stored, each ``[rows, columns]``, as many as there are said to be."""
-    syntax = UID(layout.syntax)
-    if not syntax.is_transfer_syntax or syntax.is_private:
-        raise Refused("not-decodable", "the transfer syntax is none of DICOM's")
-    if not syntax.is_compressed:
-        for frame in _native(dataset, syntax).reshape(layout.frames, layout.rows, layout.columns):
+    if not layout.compressed:
+        for frame in _native(dataset, UID(layout.syntax)).reshape(layout.frames, layout.rows, layout.columns):
             yield _only_stored(layout, frame)
         return
     for content in _encapsulated(dataset, layout):
         frame = shared_decoder().frame(layout, content)
-        yield _only_stored(layout, frame) if syntax == RLELossless else _in_range(layout, frame)
+        yield _only_stored(layout, frame) if layout.syntax == RLELossless else _in_range(layout, frame)
 
 
 def _native(dataset: Dataset, syntax: UID) -> NDArray[np.generic]:

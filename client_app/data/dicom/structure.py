@@ -5,6 +5,7 @@ What passes is no larger, deeper or of more parts than allowed, wherever pydicom
 every length lies within what holds it.
 """
 
+import re
 from collections.abc import Mapping
 from struct import Struct
 from typing import NamedTuple, NoReturn
@@ -17,6 +18,7 @@ from client_app.data.dicom.limits import Limits
 from client_app.data.refusal import Refused
 
 PREAMBLE = 132
+UID_SHAPE = re.compile(r"(?=.{3,64}\Z)[0-9]+(\.[0-9]+)+")
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _TRANSFER_SYNTAX = 0x00020010
@@ -47,6 +49,8 @@ def transfer_syntax(data: bytes, limits: Limits) -> tuple[str, int]:
             syntax = data[element.start : at].decode("ascii", "replace").strip("\0 ")
     if not syntax:
         raise Refused("no-transfer-syntax", "the file does not say how it is encoded (0002,0010)")
+    if not UID_SHAPE.fullmatch(syntax):
+        raise Refused("bad-uid", "TransferSyntaxUID is no UID: at most 64 digits and dots")
     return syntax, at
 
 
