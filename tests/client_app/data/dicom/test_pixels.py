@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 
 import numpy as np
@@ -22,6 +23,9 @@ SAME = [
 ]
 
 
+NEEDS_DCMTK = pytest.mark.skipif(not shutil.which("dcmcjpls"), reason="dcmtk is not installed")
+
+
 def read(name):
     return frames(read_instance(SAMPLES / name))
 
@@ -31,6 +35,7 @@ def test_one_image_in_each_lossless_syntax_is_the_same_numbers(name):
     assert np.array_equal(read(name), read(ORIGINAL))
 
 
+@NEEDS_DCMTK
 @pytest.mark.parametrize(("name", "intercept"), [(ORIGINAL, 0), ("CT_small.dcm", -1024)])
 def test_stored_numbers_are_what_dcmtk_reads(name, intercept):
     shown = subprocess.run(
@@ -57,6 +62,7 @@ CODECS = {
 }
 
 
+@NEEDS_DCMTK
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("sign", ["signed", "unsigned"])
 @pytest.mark.parametrize("stored", [12, 16])
@@ -74,6 +80,7 @@ def test_what_dcmtk_compressed_is_what_it_was(codec, sign, stored, file, tmp_pat
     assert np.array_equal(frames(dataset)[0], values.astype(np.float32) - 1024)
 
 
+@NEEDS_DCMTK
 def test_lossy_baseline_is_near_what_it_was(file, tmp_path):
     y, x = np.mgrid[:64, :64]
     smooth = (100 + 50 * np.sin(x / 20) + 30 * np.cos(y / 15)).astype(np.uint8)
@@ -82,6 +89,7 @@ def test_lossy_baseline_is_near_what_it_was(file, tmp_path):
     assert np.abs(frames(read_instance(compressed))[0] + 1024 - smooth).max() < 8
 
 
+@NEEDS_DCMTK
 def test_frames_of_a_compressed_file_come_in_order(file, tmp_path):
     values = np.stack([np.full((16, 16), number, np.int16) for number in range(5)])
     dataset = ct_slice(0, values[0], NumberOfFrames=5)

@@ -14,7 +14,7 @@ import pytest
 from client_app.data.store.verify import verify
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError, StorageError
-from federation.site_store import open_store
+from federation.site_store import MANIFEST, open_store
 from tests.client_app.data.store.conftest import patient, volume
 
 PROJECT = Path(__file__).resolve().parents[4]
@@ -137,6 +137,29 @@ def test_without_a_sweep_an_image_of_nobody_stays(tmp_path, killed_at, monkeypat
             StoreWriter(folder).close()
         wrong += verify(folder)
     assert any("nobody's" in problem or "scrap" in problem for problem in wrong)
+
+
+def test_where_a_commit_was_broken_off_a_reader_says_so_and_the_next_writer_mends_it(tmp_path):
+    folder = tmp_path / "store"
+    with StoreWriter(folder) as writer:
+        add(writer, 1)
+    program = (
+        "import os, sqlite3, sys\n"
+        "rows = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "rows.execute('PRAGMA cache_size=1')\n"
+        "rows.execute('BEGIN EXCLUSIVE')\n"
+        "rows.execute('CREATE TABLE half (content)')\n"
+        # More than the cache holds, so that pages are in the file before the commit.
+        "rows.executemany('INSERT INTO half VALUES (?)', [(bytes(5000),)] * 100)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder / MANIFEST)], check=False)
+    assert (folder / f"{MANIFEST}-journal").exists()
+    with pytest.raises(StorageError, match="start it again, which mends this"):
+        open_store(folder)
+    StoreWriter(folder).close()
+    assert len(open_store(folder).series) == 1
+    assert verify(folder) == ()
 
 
 def test_readers_see_whole_versions_while_writers_add_and_withdraw(tmp_path):
