@@ -35,6 +35,10 @@ class Volume:
                 f"a volume of {self.values.dtype} {list(self.values.shape)}: it must be int16 or float32 "
                 "[slices, rows, columns]"
             )
+        if self.values.dtype == np.float32 and not np.isfinite(self.values).all():
+            raise DataError(
+                "a volume with values that are not finite; say what they are before they are stored"
+            )
         if not all(0 < length < float("inf") for length in self.spacing):
             raise DataError(f"a volume with a spacing of {self.spacing} mm; all three must be positive")
         axes = np.array(self.directions, dtype=np.float64)

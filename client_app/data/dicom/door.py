@@ -98,6 +98,7 @@ def _parsed(data: bytes) -> Dataset:
         warnings.simplefilter("ignore")
         try:
             dataset = dcmread(BytesIO(data))
+            dataset.buffer = None  # or it would keep the whole file in memory
             ahead: list[Dataset] = [dataset.file_meta, dataset]
             while ahead:
                 within = ahead.pop()

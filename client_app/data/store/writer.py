@@ -9,8 +9,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -160,8 +160,16 @@ class StoreWriter:
                 )
         return version
 
-    def _alone(self) -> AbstractContextManager[None]:
-        return locked(self.folder / LOCK, wait=True)
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While no other process writes."""
+        try:
+            with locked(self.folder / LOCK, wait=True):
+                yield
+        except OSError as error:
+            raise StorageError(
+                f"the store {self.folder} cannot be written ({error.strerror}); mend the folder's rights"
+            ) from error
 
     def _there(self, row: StoredSeries) -> bool:
         """Whether just this is in already.

@@ -4,11 +4,13 @@ import pytest
 from client_app.data.store.writer import StoreWriter
 from client_app.data.volume import Volume
 
+AXES = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+
 
 def volume(number=0, *, dtype=np.int16, spacing=(1.25, 0.75, 0.75)):
     """Three slices that no other number has."""
     values = np.random.default_rng(number).integers(-1000, 400, (3, 8, 8)).astype(dtype)
-    return Volume(values, spacing, ((0, 0, 1), (0, 1, 0), (1, 0, 0)), "CT", {"kernel": "STANDARD"})
+    return Volume(values, spacing, AXES, "CT", {"kernel": "STANDARD"})
 
 
 def patient(number=0):

@@ -10,7 +10,7 @@ from client_app.data.store.writer import Added, StoreWriter
 from client_app.data.volume import Volume, compact
 from federation.errors import DataError, StorageError
 from federation.site_store import MANIFEST, array_path, open_store, sealed_versions
-from tests.client_app.data.store.conftest import patient, volume
+from tests.client_app.data.store.conftest import AXES, patient, volume
 
 
 def arrays(folder):
@@ -31,7 +31,7 @@ def test_what_was_added_is_read_back_bit_for_bit(writer, folder, put):
 
 def test_values_that_are_no_integers_stay_float32(writer, folder, put):
     uneven = volume(1, dtype=np.float32).values + np.float32(0.5)
-    put(writer, 1, values=Volume(uneven, (1, 1, 1), ((0, 0, 1), (0, 1, 0), (1, 0, 0)), "PT"))
+    put(writer, 1, values=Volume(uneven, (1, 1, 1), AXES, "PT"))
     store = open_store(folder)
     assert store.array(store.series[0]).dtype == np.float32
     assert np.array_equal(store.array(store.series[0]), uneven)
@@ -41,6 +41,36 @@ def test_integers_are_made_small_only_where_that_loses_nothing():
     assert compact(np.array([-32768, 32767], dtype=np.float32)).dtype == np.int16
     for values in ([-32769, 0], [0, 32768], [0.5, 1], [np.inf, 0], [np.nan, 0]):
         assert compact(np.array(values, dtype=np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("message", "changes"),
+    [
+        ("must be int16 or float32", {"values": np.zeros((2, 2), np.int16)}),
+        ("must be int16 or float32", {"values": np.zeros((2, 2, 2))}),
+        ("must be int16 or float32", {"values": np.zeros((0, 2, 2), np.int16)}),
+        ("not finite", {"values": np.full((2, 2, 2), np.nan, np.float32)}),
+        ("must be positive", {"spacing": (1, 0, 1)}),
+        ("must be positive", {"spacing": (1, 1, float("inf"))}),
+        ("orthogonal", {"directions": ((0, 0, 1), (0, 1, 0), (0, 1, 0))}),
+    ],
+)
+def test_a_volume_that_is_none_is_refused(message, changes):
+    whole = {
+        "values": np.zeros((2, 2, 2), np.int16),
+        "spacing": (1, 1, 1),
+        "directions": AXES,
+        "modality": "CT",
+    }
+    Volume(**whole)
+    with pytest.raises(DataError, match=message):
+        Volume(**(whole | changes))
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "store").write_text("no folder")
+    with pytest.raises(StorageError, match="cannot be written"):
+        StoreWriter(tmp_path / "store")
 
 
 def test_nothing_is_stored_twice(writer, folder, put):
