@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from pydicom import Dataset
-from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from client_app.data.dicom.limits import Limits
@@ -48,6 +47,14 @@ class Layout:
     def frame_bytes(self) -> int:
         """Of one decoded frame."""
         return self.rows * self.columns * self.samples * max(1, self.allocated // 8)
+
+    @property
+    def native_bytes(self) -> int:
+        """Of all frames where they are not compressed (PS3.5 section 8); bits are packed."""
+        bits = self.frames * self.rows * self.columns * self.samples * self.allocated
+        if self.photometric == "YBR_FULL_422":
+            bits = bits * 2 // 3
+        return -(-bits // 8)
 
 
 def layout_of(dataset: Dataset) -> Layout | None:
@@ -98,7 +105,7 @@ def check_size(dataset: Dataset, limits: Limits) -> None:
         raise Refused(
             "too-large", f"the frames are said to be {size} bytes; at most {limits.pixel_bytes} are read"
         )
-    if not layout.compressed and get_expected_length(dataset) > len(dataset.PixelData or b""):
+    if not layout.compressed and layout.native_bytes > len(dataset.PixelData or b""):
         raise Refused(
             "truncated", f"the frames are said to be {size} bytes, and fewer are there; fetch it again"
         )

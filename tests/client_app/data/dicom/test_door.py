@@ -26,6 +26,10 @@ def test_a_file_is_read_with_every_value_as_it_is(file):
     assert not any(isinstance(element, pydicom.dataelem.RawDataElement) for element in dataset.values())
 
 
+def test_pixels_that_do_not_say_what_they_mean_are_for_others_to_refuse(file):
+    assert "PixelData" in read_instance(file(ct_slice(0, PhotometricInterpretation=None)))
+
+
 # Every file that the wheel has is taken, or refused by one of these.
 REFUSED = {
     "no-identifiers",  # palettes, directories, fragments

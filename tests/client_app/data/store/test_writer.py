@@ -6,7 +6,7 @@ import pytest
 
 from client_app.data.refusal import Refused
 from client_app.data.store.verify import verify
-from client_app.data.store.writer import Added, StoreWriter
+from client_app.data.store.writer import Added, StoreWriter, _bury
 from client_app.data.volume import Volume, compact
 from federation.errors import DataError, StorageError
 from federation.site_store import MANIFEST, array_path, open_store, sealed_versions
@@ -151,11 +151,25 @@ def test_who_withdraws_leaves_no_array_and_no_facts(writer, folder, put):
     assert verify(folder) == ()
 
 
+BACK = "who withdrew comes back with the next ingest"
+
+
+@pytest.mark.attack(BACK, held_by="the store keeps who withdrew, known to it or not")
 def test_who_withdrew_does_not_come_back(writer, put):
-    writer.withdraw(patient(1), "opt-out")
-    with pytest.raises(Refused) as refused:
-        put(writer, 1)
-    assert refused.value.rule == "withdrawn"
+    put(writer, 1)
+    for whose in (1, 2):
+        writer.withdraw(patient(whose), "opt-out")
+        with pytest.raises(Refused) as refused:
+            put(writer, 10 + whose, whose=whose)
+        assert refused.value.rule == "withdrawn"
+
+
+@pytest.mark.mutant(BACK, how="only the series that were there are marked")
+def test_marking_series_alone_lets_the_patient_back_in(writer, put):
+    put(writer, 1)
+    with writer._manifest.writing() as rows:
+        _bury(rows, "patient", patient(1), "opt-out")
+    assert put(writer, 11, whose=1) is Added.NEW
 
 
 def remains(folder, word):
@@ -181,6 +195,10 @@ def test_without_secure_delete_it_is(writer, folder, put):
     assert remains(folder, b"lobectomy")
 
 
+REWRITTEN = "what was stored, or who withdrew, is rewritten"
+
+
+@pytest.mark.attack(REWRITTEN, held_by="the database's own triggers")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -201,6 +219,16 @@ def test_the_database_itself_is_append_only(writer, folder, put, statement):
         pytest.raises(sqlite3.IntegrityError, match="append-only"),
     ):
         rows.execute(statement)
+
+
+@pytest.mark.mutant(REWRITTEN, how="a database without triggers")
+def test_without_its_triggers_a_database_is_rewritten(writer, folder, put):
+    put(writer, 1)
+    writer.close()
+    with sqlite3.connect(folder / MANIFEST) as rows:
+        rows.execute("DROP TRIGGER series_are_only_withdrawn")
+        rows.execute('UPDATE series SET features = \'{"label":"benign"}\'')
+    assert open_store(folder).series[0].features == {"label": "benign"}
 
 
 @pytest.mark.parametrize("name", ["Müller^Anna", "../../etc", "A" * 16, "", "0" * 15])
