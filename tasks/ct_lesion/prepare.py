@@ -55,8 +55,8 @@ def oriented(
 ) -> tuple[NDArray[np.generic], tuple[float, float, float]]:
     """The same volume with its axes as the plane wants them, and the spacing along these.
 
-    Axes change places and ends, and nothing is interpolated: each goes to the nearest direction in the patient.
-    (As MONAI's ``Orientation``, which needs nibabel, does for slices that lean little.)
+    Axes change places and ends, and nothing is interpolated: each goes to the patient's nearest direction, as
+    MONAI's ``Orientation``, which needs nibabel, does for slices that lean by less than 35 degrees.
     """
     along = np.array(directions)
     axes, patient = linear_sum_assignment(-np.abs(along))

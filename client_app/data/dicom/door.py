@@ -31,7 +31,8 @@ _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInst
 def read_instance(path: Path, limits: Limits = Limits()) -> Dataset:  # noqa: B008  (frozen)
     """A DICOM file, every value of it converted; a deflated one is inflated.
 
-    Takes memory of about four times the file, and 0.5 kB for each of its parts.
+    Takes memory of about four times the file, and 0.5 kB for each of its parts. Python's warnings are turned
+    off while it lasts: for one thread at a time.
 
     Raises:
         Refused: it is none, is damaged, or asks for more than the limits; the rule says which.
