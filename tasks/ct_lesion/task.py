@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from federation.cache import Arrays, cache_folder, cached
 from federation.errors import DataError
+from federation.files import make_folder
 from federation.site_store import SiteStore, StoredSeries, has_store, open_store
 from federation.tasks import Cohort, Examples
 from tasks.ct_lesion.prepare import prepare, window
@@ -151,14 +152,15 @@ class LesionTask:
     def _cached(self, store: SiteStore, chosen: Sequence[StoredSeries]) -> Arrays:
         """The prepared slices. What was made of an older version goes, and with it whoever withdrew."""
         place = sha256(str(store.folder.resolve()).encode()).hexdigest()[:16]
-        current = f"ct_lesion-{place}-{store.version[:16]}"
-        for path in cache_folder().glob(f"ct_lesion-{place}-*"):
+        current = f"{place}-{store.version[:16]}"
+        folder = _private_folder()
+        for path in folder.glob(f"{place}-*"):
             if not path.name.startswith(current):
                 with suppress(OSError):  # of another user; then it is that one's to remove
                     path.unlink()
         asked = json.dumps([self.settings.model_dump(), _code_version()], sort_keys=True)
         return cached(
-            current,
+            f"{folder.name}/{current}",
             sha256(asked.encode()).hexdigest(),
             lambda: {
                 "images": np.stack(
@@ -169,6 +171,14 @@ class LesionTask:
                 )
             },
         )
+
+
+def _private_folder() -> Path:
+    """Where prepared slices are kept: they are patients', so for nobody's eyes but this process's user."""
+    folder = cache_folder() / "ct_lesion"
+    with suppress(OSError):  # `cached` says so when it cannot write
+        make_folder(folder, mode=0o700)
+    return folder
 
 
 @lru_cache(maxsize=1)

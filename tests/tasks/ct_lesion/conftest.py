@@ -12,7 +12,7 @@ def cache(tmp_path, monkeypatch):
     """A cache of the test's own; what was made in it."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("WARDROUND_CACHE", str(folder))
-    return lambda: sorted(path.name for path in folder.glob("*"))
+    return lambda: sorted(path.name for path in (folder / "ct_lesion").glob("*"))
 
 
 @pytest.fixture

@@ -149,6 +149,30 @@ def test_a_cache_of_the_folder_keeps_who_withdrew(tmp_path, fill, cache, monkeyp
     assert cache() == before
 
 
+READ = "another user of the machine reads patients' slices in the cache"
+
+
+def open_to_others(folder):
+    """Whether somebody else may enter the folder of what was cached."""
+    return bool((folder / "cache" / "ct_lesion").stat().st_mode & 0o077)
+
+
+@pytest.mark.attack(READ, held_by="the cache's folder is its owner's alone")
+def test_what_was_prepared_is_for_nobody_elses_eyes(tmp_path, fill, cache):
+    fill(tmp_path / "store", rows(5))
+    task(tmp_path / "store").cohort(0, 1)
+    assert cache()
+    assert not open_to_others(tmp_path)
+
+
+@pytest.mark.mutant(READ, how="the cache makes its folder as any other")
+def test_in_a_folder_as_any_other_everybody_reads_it(tmp_path, fill, monkeypatch):
+    monkeypatch.setattr("tasks.ct_lesion.task.make_folder", lambda folder, mode: None)
+    fill(tmp_path / "store", rows(5))
+    task(tmp_path / "store").cohort(0, 1)
+    assert open_to_others(tmp_path)
+
+
 def test_phantoms_are_those_of_nodule_ct_where_they_look_alike(tmp_path):
     ours, theirs = task(tmp_path).public_examples(8, 0), NoduleTask(Label.MALIGNANCY).public_examples(8, 0)
     assert np.array_equal(ours.images, theirs.images)
