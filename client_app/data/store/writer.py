@@ -5,10 +5,6 @@ array, and nobody whom ``withdraw`` returned for has one left. Arrays are on dis
 after it; what a dead process left between the two is removed by the next writer.
 """
 
-import io
-import json
-import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,11 +15,9 @@ from sqlite3 import Connection
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from client_app.data.refusal import Refused
 from client_app.data.store.manifest import Manifest
+from client_app.data.store.rows import PATIENT, as_json, check, npy
 from client_app.data.volume import Volume
 from federation.errors import DataError, StorageError
 from federation.files import locked, sync_folder, write_whole
@@ -32,9 +26,6 @@ from federation.site_store import COLUMNS, Fact, StoredSeries, array_path, row_o
 LOCK = ".writer"
 Provenance = Mapping[str, Fact | tuple[str, ...]]
 
-_PATIENT = re.compile(r"[0-9a-f]{16}")
-_SERIES = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
-_FEATURE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SELECT = f"SELECT {COLUMNS} FROM series"  # noqa: S608
 _NOTHING = "facts = '{}', features = '{}', provenance = '{}'"
 
@@ -101,8 +92,8 @@ class StoreWriter:
                 patient's (``two-patients``).
             DataError: a pseudonym or a feature's name is none.
         """
-        _check(patient, series, features)
-        content = _npy(volume.values)
+        check(patient, series, features)
+        content = npy(volume.values)
         row = StoredSeries(
             series=series,
             patient=patient,
@@ -128,7 +119,7 @@ class StoreWriter:
         Raises:
             DataError: that is no pseudonym of a patient.
         """
-        if not _PATIENT.fullmatch(patient):
+        if not PATIENT.fullmatch(patient):
             raise DataError("what is to be withdrawn is no pseudonym of a patient (16 hex digits)")
         with self._alone():
             with self._manifest.writing() as rows:
@@ -212,8 +203,8 @@ class StoreWriter:
 
     def _write_row(self, row: StoredSeries, provenance: Provenance) -> None:
         values = [row.series, row.patient, row.digest, row.modality]
-        values += [_json(each) for each in (row.spacing, row.shape, row.directions)]
-        values += [_json(each) for each in (row.facts, row.features, provenance)]
+        values += [as_json(each) for each in (row.spacing, row.shape, row.directions)]
+        values += [as_json(each) for each in (row.facts, row.features, provenance)]
         with self._manifest.writing() as rows:
             rows.execute(
                 f"INSERT INTO series ({COLUMNS}, provenance, added) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
@@ -241,30 +232,6 @@ def _bury(rows: Connection, column: str, value: str, reason: str) -> int:
         f"UPDATE series SET withdrawn = ?, reason = ?, {_NOTHING} WHERE withdrawn IS NULL AND {column} = ?",  # noqa: S608
         (_now(), reason, value),
     ).rowcount
-
-
-def _check(patient: str, series: str, features: Mapping[str, Fact]) -> None:
-    """Messages say which, never what: a wrong pseudonym may be a name."""
-    if not _PATIENT.fullmatch(patient):
-        raise DataError("the patient of a series is no pseudonym (16 hex digits); see client_app.data.keys")
-    if not _SERIES.fullmatch(series):
-        raise DataError("the pseudonym of a series must be 1 to 64 letters, digits, dots, dashes")
-    for name, value in features.items():
-        if not _FEATURE.fullmatch(name):
-            raise DataError("a feature's name must be lowercase letters, digits and _, as a study names it")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise DataError(f"feature {name} is not finite; leave out what is not known")
-
-
-def _npy(values: NDArray[np.generic]) -> bytes:
-    """The file of an array: the same bytes for the same values, whatever their layout in memory."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(values), version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _now() -> str:

@@ -17,6 +17,11 @@ def patient(number=0):
     return f"{number:016x}"
 
 
+def arrays(folder):
+    """The hashes of all arrays that lie in a store."""
+    return sorted(path.stem for path in (folder / "arrays").glob("*/*"))
+
+
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "store"

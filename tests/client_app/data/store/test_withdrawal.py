@@ -1,0 +1,77 @@
+import sqlite3
+
+import pytest
+
+from client_app.data.refusal import Refused
+from client_app.data.store.verify import verify
+from client_app.data.store.writer import Added, _bury
+from federation.errors import DataError
+from federation.site_store import MANIFEST, open_store
+from tests.client_app.data.store.conftest import arrays, patient
+
+
+def test_who_withdraws_leaves_no_array_and_no_facts(writer, folder, put):
+    put(writer, 1, note="lobectomy " * 1000)
+    put(writer, 2, whose=1)
+    put(writer, 3)
+    assert writer.withdraw(patient(1), "opt-out") == 2
+    assert [each.patient for each in open_store(folder).series] == [patient(3)]
+    assert arrays(folder) == [open_store(folder).series[0].digest]
+    with sqlite3.connect(folder / MANIFEST) as rows:
+        tombstones = rows.execute(
+            "SELECT patient, reason, facts, features, provenance FROM series WHERE withdrawn IS NOT NULL"
+        ).fetchall()
+    assert tombstones == [(patient(1), "opt-out", "{}", "{}", "{}")] * 2
+    assert verify(folder) == ()
+
+
+BACK = "who withdrew comes back with the next ingest"
+
+
+@pytest.mark.attack(BACK, held_by="the store keeps who withdrew, known to it or not")
+def test_who_withdrew_does_not_come_back(writer, put):
+    put(writer, 1)
+    for whose in (1, 2):
+        writer.withdraw(patient(whose), "opt-out")
+        with pytest.raises(Refused) as refused:
+            put(writer, 10 + whose, whose=whose)
+        assert refused.value.rule == "withdrawn"
+
+
+@pytest.mark.mutant(BACK, how="only the series that were there are marked")
+def test_marking_series_alone_lets_the_patient_back_in(writer, put):
+    put(writer, 1)
+    with writer._manifest.writing() as rows:
+        _bury(rows, "patient", patient(1), "opt-out")
+    assert put(writer, 11, whose=1) is Added.NEW
+
+
+def remains(folder, word):
+    return any(word in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+ERASED = "facts of somebody who withdrew are read from free pages of the manifest"
+
+
+@pytest.mark.attack(ERASED, held_by="secure_delete")
+def test_what_was_known_of_who_withdrew_is_in_no_byte_of_the_store(writer, folder, put):
+    put(writer, 1, note="lobectomy " * 1000)
+    assert remains(folder, b"lobectomy")
+    writer.withdraw(patient(1), "opt-out")
+    assert not remains(folder, b"lobectomy")
+
+
+@pytest.mark.mutant(ERASED, how="secure_delete is off")
+def test_without_secure_delete_it_is(writer, folder, put):
+    writer._manifest._connection.execute("PRAGMA secure_delete=OFF")
+    put(writer, 1, note="lobectomy " * 1000)
+    writer.withdraw(patient(1), "opt-out")
+    assert remains(folder, b"lobectomy")
+
+
+def test_of_who_withdrew_nothing_is_read_from_a_version_that_was_opened_before(writer, folder, put):
+    put(writer, 1)
+    opened = open_store(folder)
+    writer.withdraw(patient(1), "opt-out")
+    with pytest.raises(DataError, match="withdrew since"):
+        opened.array(opened.series[0])
