@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from client_app.data.dicom.door import read_instance
+from client_app.data.dicom.door import _parsed, read_instance
 from client_app.data.dicom.limits import Limits
 from client_app.data.dicom.series import volume
+from client_app.data.dicom.structure import _Walk, transfer_syntax
 from client_app.data.refusal import Refused
+from tests.client_app.data.dicom import hostile
 from tests.client_app.data.dicom.conftest import SAMPLES, as_bytes, ct_slice
 from tests.client_app.data.dicom.test_series import enhanced
 
@@ -102,6 +105,43 @@ def test_a_mutated_file_is_taken_or_refused_by_name(path: Path, seed, changes):
     for change in changes:
         content = change(content)
     assert rule_of(path, content) != ""
+
+
+def parts(dataset):
+    """How many elements and items pydicom has made objects of."""
+    inner = [item for element in dataset if element.VR == "SQ" for item in element.value]
+    return len(dataset) + len(inner) + sum(parts(item) for item in inner)
+
+
+UNSEEN = "pydicom makes more objects of a file than the walk has counted"
+
+
+@pytest.mark.attack(UNSEEN, held_by="the walk enters whatever pydicom would")
+@given(seed=st.integers(0, len(seeds()) - 1), changes=CHANGES)
+@FUZZ
+def test_the_walk_counts_at_least_what_pydicom_makes(seed, changes):
+    content = seeds()[seed]
+    for change in changes:
+        content = change(content)
+    try:
+        syntax, start = transfer_syntax(content, LIMITS)
+        walk = _Walk(content, LIMITS, big=syntax == ExplicitVRBigEndian)
+        walk.elements(start, len(content), depth=0, implicit=syntax == ImplicitVRLittleEndian)
+        dataset = _parsed(content)
+    except Refused:
+        return
+    if syntax != DeflatedExplicitVRLittleEndian:
+        assert parts(dataset) <= walk._parts
+
+
+@pytest.mark.mutant(UNSEEN, how="what the file calls unknown is not entered")
+def test_not_entering_what_is_unknown_misses_what_pydicom_makes(monkeypatch):
+    content = hostile.file_of(hostile.element(8, 0x1140, "UN", hostile.item() * 1000))
+    monkeypatch.setattr(_Walk, "_begins_with_item", lambda self, start: False)
+    _, start = transfer_syntax(content, LIMITS)
+    walk = _Walk(content, LIMITS, big=False)
+    walk.elements(start, len(content), depth=0, implicit=False)
+    assert (parts(_parsed(content)), walk._parts) == (1001, 1)
 
 
 @given(content=st.binary(max_size=2000), preamble=st.booleans())
