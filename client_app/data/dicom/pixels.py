@@ -62,7 +62,7 @@ def _grey(dataset: Dataset) -> Layout:
 def _stored_frames(dataset: Dataset, layout: Layout) -> Iterator[NDArray[np.generic]]:
     """The frames as they are stored, each ``[rows, columns]``, as many as there are said to be."""
     if not layout.compressed:
-        for frame in _native(dataset, UID(layout.syntax)).reshape(layout.frames, layout.rows, layout.columns):
+        for frame in _native(dataset, layout):
             yield _only_stored(layout, frame)
         return
     for content in _encapsulated(dataset, layout):
@@ -70,15 +70,20 @@ def _stored_frames(dataset: Dataset, layout: Layout) -> Iterator[NDArray[np.gene
         yield _only_stored(layout, frame) if layout.syntax == RLELossless else _in_range(layout, frame)
 
 
-def _native(dataset: Dataset, syntax: UID) -> NDArray[np.generic]:
+def _native(dataset: Dataset, layout: Layout) -> NDArray[np.generic]:
+    """The frames of a file that is not compressed, ``[frames, rows, columns]``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return get_decoder(syntax).as_array(dataset, raw=True)[0]
+            array, _ = get_decoder(UID(layout.syntax)).as_array(dataset, raw=True)
         except (ValueError, AttributeError, NotImplementedError, TypeError):
             raise Refused(
                 "truncated", "the pixels are not as many as the file says; fetch it again"
             ) from None
+    shape = layout.frames, layout.rows, layout.columns
+    if array.size != np.prod(shape):  # pydicom reads frames that nobody spoke of
+        raise Refused("bad-pixel-description", f"there are more frames than NumberOfFrames={layout.frames}")
+    return array.reshape(shape)
 
 
 def _encapsulated(dataset: Dataset, layout: Layout) -> list[bytes]:

@@ -240,6 +240,11 @@ def test_a_syntax_that_nobody_reads_is_refused_by_name(syntax, refused):
     assert refused(frames, compressed(syntax, b"\0" * 64)) in ("not-decodable", "truncated")
 
 
+def test_more_frames_than_said_are_refused(refused):
+    dataset = ct_slice(0, np.zeros((32, 16), np.int16), Rows=16)
+    assert refused(frames, dataset) == "bad-pixel-description"
+
+
 def test_fewer_frames_than_said_are_refused(file, tmp_path, refused):
     one = pydicom.dcmread(SAMPLES / "MR_small_RLE.dcm")
     one.NumberOfFrames = 2
