@@ -242,7 +242,8 @@ def test_without_a_door_they_take_all_memory(tmp_path, name):
 @pytest.mark.mutant(RUIN, how="the structure is not walked")
 def test_without_the_walk_memory_is_not_enough(tmp_path):
     assert confined(DOOR, tmp_path, "items", memory=100) == ["too-many-parts"]
-    assert confined(WITHOUT_WALK, tmp_path, "items", memory=100) == ["too-large"]
+    # Out of memory, which Python survives or does not.
+    assert confined(WITHOUT_WALK, tmp_path, "items", memory=100) in (["too-large"], [])
 
 
 def test_dataset_is_what_the_door_gives(file):
