@@ -1,0 +1,23 @@
+"""From the hospital's archive of images, the PACS, to files on its own disk."""
+
+from client_app.data.pacs.dicomweb import DicomwebSource
+from client_app.data.pacs.dimse import DimseSource
+from client_app.data.pacs.meter import Meter, Told
+from client_app.data.pacs.settings import DicomwebSettings, PacsSettings
+from client_app.data.pacs.source import Source
+
+
+def archive(settings: PacsSettings, told: Told = lambda _: None) -> Source:
+    """The archive of the settings, for a ``with`` block.
+
+    Args:
+        settings: where and how.
+        told: called with the counts so far, from any thread, after each change.
+
+    Raises:
+        ConfigError: a certificate, a key or the credentials cannot be used.
+    """
+    meter = Meter(settings.rate, told)
+    if isinstance(settings, DicomwebSettings):
+        return DicomwebSource(settings, meter)
+    return DimseSource(settings, meter)

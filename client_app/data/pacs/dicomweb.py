@@ -1,0 +1,138 @@
+"""An archive that speaks DICOMweb: QIDO-RS to find, WADO-RS to fetch (PS3.18, sections 10.4 and 10.6)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from dicomweb_client.uri import URI
+from dicomweb_client.web import DICOMwebClient
+
+from client_app.data.pacs.answers import Answer, Question, found
+from client_app.data.pacs.inbox import DroppedError, Inbox
+from client_app.data.pacs.listing import Ask, Listed
+from client_app.data.pacs.meter import Meter
+from client_app.data.pacs.multipart import boundary_of, parts
+from client_app.data.pacs.pull import pull
+from client_app.data.pacs.quiet import silence_libraries
+from client_app.data.pacs.settings import DicomwebSettings
+from client_app.data.pacs.source import StudyRef, Wanted
+from client_app.data.pacs.web import chunks, said, session
+from federation.errors import RunError
+
+_PAGE = 500
+_MOST_PAGES = 1000
+# As they are stored: an archive that re-encodes would change what is read, and take its time for it.
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+_UID, _SERIES, _SOP_INSTANCE, _SOP_CLASS = "0020000D", "0020000E", "00080018", "00080016"
+_ACCESSION, _PATIENT, _MODALITIES = "00080050", "00100020", "00080061"
+_DATE, _DESCRIPTION, _INSTANCES = "00080020", "00081030", "00201208"
+
+
+class DicomwebSource:
+    """See ``Source``. QIDO's JSON is held in memory by the page; files go to the disk as they come.
+
+    Raises:
+        ConfigError: a certificate or the credentials cannot be read.
+    """
+
+    def __init__(self, settings: DicomwebSettings, meter: Meter) -> None:
+        silence_libraries()
+        self._settings, self._meter = settings, meter
+        self._url = settings.url.rstrip("/")
+        self._session = session(settings)
+        self._client = DICOMwebClient(self._url, session=self._session, timeout=settings.timeout)
+        self._client.set_http_retry_params(retry=False)  # the session's own minds Retry-After
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def find(self, wanted: Wanted) -> Iterator[StudyRef]:
+        """See ``Source``."""
+        yield from found(wanted, self._answers, self._meter)
+
+    def fetch(self, ref: StudyRef, to: Path) -> Iterator[Path]:
+        """See ``Source``."""
+        yield from pull(ref, to, self, self._settings, self._meter)
+
+    def listed(self, study: str) -> list[Listed]:
+        """See ``Transport``."""
+        return [
+            Listed(_first(file, _SOP_INSTANCE), _first(file, _SERIES), _first(file, _SOP_CLASS))
+            for file in _pages(
+                lambda **page: self._client.search_for_instances(study_instance_uid=study, **page),
+                _SOP_INSTANCE,
+            )
+        ]
+
+    def retrieve(self, ask: Ask, inbox: Inbox) -> None:
+        """See ``Transport``."""
+        if ask.level != "IMAGE":
+            self._receive(URI(self._url, ask.study, ask.series or None), len(ask.files), inbox)
+            return
+        for file in ask.files:
+            self._receive(URI(self._url, ask.study, ask.series, file.uid), 1, inbox)
+
+    def _receive(self, uri: URI, count: int, inbox: Inbox) -> None:
+        """Hand a body's first ``count`` parts to the inbox: more are not asked for, and might have no end."""
+        with said():
+            response = self._session.get(
+                str(uri), headers={"Accept": _ACCEPT}, stream=True, timeout=self._settings.timeout
+            )
+        with response:
+            with said():
+                response.raise_for_status()
+            boundary = boundary_of(response.headers.get("Content-Type", ""))
+            files = parts(chunks(response), boundary) if boundary else iter([chunks(response)])
+            for _, file in zip(range(count), files, strict=False):
+                refusal = inbox.take(file)
+                if refusal and refusal.rule == "too-large":
+                    raise DroppedError("it sent a file that is too large")
+
+    def _answers(self, question: Question) -> Iterator[Answer]:
+        ask = lambda **page: self._client.search_for_studies(  # noqa: E731
+            search_filters=question.keys, fields=[_MODALITIES, _DESCRIPTION, _INSTANCES], **page
+        )
+        try:
+            for study in _pages(ask, _UID):
+                yield Answer(
+                    uid=_first(study, _UID),
+                    accession=_first(study, _ACCESSION),
+                    patient=_first(study, _PATIENT),
+                    modalities=_all(study, _MODALITIES),
+                    date=_first(study, _DATE),
+                    description=_first(study, _DESCRIPTION),
+                    instances=_first(study, _INSTANCES),
+                )
+        except DroppedError as error:
+            raise RunError(f"the archive cannot be asked ({error}); see to it and run again") from None
+
+
+def _pages(ask: Callable[..., Sequence[Mapping[str, Any]]], key: str) -> Iterator[Mapping[str, Any]]:
+    """All pages of a search; some archives make them smaller than asked for, few say how many there are."""
+    seen: set[str] = set()
+    for _ in range(_MOST_PAGES):
+        with said():
+            page = ask(limit=_PAGE, offset=len(seen))
+        new = {_first(one, key): one for one in page if _first(one, key) not in seen}
+        if not new:
+            return
+        seen.update(new)
+        yield from new.values()
+    raise RunError(f"a search of the archive has more than {_MOST_PAGES} pages; narrow the query")
+
+
+def _all(of: Mapping[str, Any], tag: str) -> tuple[str, ...]:
+    """The values of an attribute (PS3.18 annex F.2), whatever an archive has put there."""
+    attribute = of.get(tag) if isinstance(of, Mapping) else None
+    values = attribute.get("Value") if isinstance(attribute, Mapping) else None
+    return (
+        tuple(str(value).strip() for value in values if value is not None) if isinstance(values, list) else ()
+    )
+
+
+def _first(of: Mapping[str, Any], tag: str) -> str:
+    return next(iter(_all(of, tag)), "")

@@ -1,0 +1,17 @@
+"""Libraries that write whom they ask for into their logs are made to write nothing."""
+
+import logging
+
+from pynetdicom import _config
+
+# urllib3 logs URLs, dicomweb-client UIDs, pynetdicom whole identifiers, pydicom the values it finds wrong.
+_TALKATIVE = ("urllib3", "dicomweb_client", "pynetdicom", "pydicom")
+
+
+def silence_libraries() -> None:
+    """From here on, at any level; what they would say reaches us as errors."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # Of these, pynetdicom also spares itself the work of writing what nobody sees.
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False

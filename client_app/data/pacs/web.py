@@ -1,0 +1,126 @@
+"""HTTP with an archive: TLS by the hospital's authority, bounded answers, and again when it is busy."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from requests import PreparedRequest, RequestException, Response, Session
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
+
+from client_app.data.pacs.inbox import DroppedError
+from client_app.data.pacs.settings import DicomwebSettings
+from federation.errors import ConfigError, RunError
+
+_BUSY = (408, 429, 500, 502, 503, 504)
+_LONGEST_PAUSE = 300  # seconds that the archive may have us wait, however long it says
+_LONGEST_ANSWER = 64 << 20  # bytes, of one that is read at once
+CHUNK = 1 << 18
+
+
+def session(settings: DicomwebSettings) -> Session:
+    """A session that asks again with a growing pause, or the one that the archive names, up to five minutes.
+
+    Raises:
+        ConfigError: a file of the settings cannot be read, or the credentials' can by others.
+    """
+    made = Session()
+    # Neither proxies nor passwords from the environment, and nowhere but to the archive itself.
+    made.trust_env, made.max_redirects = False, 0
+    tls = settings.tls
+    for file in (tls.authority, tls.certificate, tls.key):
+        if file and not file.is_file():
+            raise ConfigError(f"{file} is not a file; see pacs.tls")
+    if tls.authority:
+        made.verify = str(tls.authority)
+    if tls.certificate and tls.key:
+        made.cert = (str(tls.certificate), str(tls.key))
+    if settings.credentials:
+        _identify(made, settings.credentials)
+    retries = Retry(
+        settings.retries,
+        status_forcelist=_BUSY,
+        allowed_methods={"GET"},
+        backoff_factor=0.25,
+        backoff_max=30,
+        backoff_jitter=0.25,
+        respect_retry_after_header=True,
+        retry_after_max=_LONGEST_PAUSE,
+        raise_on_status=False,
+        redirect=0,
+    )
+    made.headers["Accept-Encoding"] = "identity"
+    for scheme in ("https://", "http://"):
+        made.mount(scheme, _Bounded(settings.instance_seconds, max_retries=retries))
+    return made
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """What goes wrong inside, without the URL, in which requests' errors quote whom was asked for.
+
+    Raises:
+        DroppedError: the connection failed, or the archive is still busy.
+        RunError: the archive says no.
+    """
+    reason, status = "", None
+    try:
+        yield
+    except (RequestException, HTTPError) as error:
+        response = getattr(error, "response", None)
+        status = None if response is None else response.status_code
+        reason = f"HTTP status {status}" if status else type(error).__name__
+    except ValueError:
+        reason = "its answer is not JSON"
+    # Outside of the block, so that the error itself is not kept as the context of this one.
+    if status and status not in _BUSY:
+        raise RunError(f"the archive says no ({reason}); see to ingest.pacs, and what the archive allows us")
+    if reason:
+        raise DroppedError(reason)
+
+
+def chunks(response: Response) -> Iterator[bytes]:
+    """The body as it comes."""
+    with said():
+        yield from response.iter_content(CHUNK)
+
+
+class _Bounded(HTTPAdapter):
+    """Answers that are read at once have an end."""
+
+    def __init__(self, seconds: float, max_retries: Retry) -> None:
+        super().__init__(max_retries=max_retries)
+        self._seconds = seconds
+
+    def send(self, request: PreparedRequest, *options: Any, **named: Any) -> Response:
+        response = super().send(request, *options, **named)
+        if not named.get("stream"):
+            content, end = bytearray(), time.monotonic() + self._seconds
+            for chunk in response.raw.stream(CHUNK, decode_content=True):
+                content += chunk
+                if len(content) > _LONGEST_ANSWER or time.monotonic() > end:
+                    response.close()
+                    raise RequestException("the answer does not end")
+            response.raw = BytesIO(content)
+        return response
+
+
+def _identify(made: Session, file: Path) -> None:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise ConfigError(f"{file} can be read by others than its owner; chmod 600 {file}")
+        kind, _, secret = file.read_text().strip().partition(" ")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"credentials={file} cannot be read: {type(error).__name__}") from None
+    user, colon, password = secret.partition(":")
+    if kind == "Bearer" and secret:
+        made.headers["Authorization"] = f"Bearer {secret}"
+    elif kind == "Basic" and colon:
+        made.auth = HTTPBasicAuth(user.encode(), password.encode())
+    else:
+        raise ConfigError(f"{file} must hold one line, `Basic user:password` or `Bearer token`")

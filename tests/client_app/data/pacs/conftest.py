@@ -1,0 +1,5 @@
+"""A PACS, and other archives that misbehave."""
+
+from orthanc import pacs
+
+__all__ = ["pacs"]
