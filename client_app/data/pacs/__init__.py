@@ -2,12 +2,13 @@
 
 from client_app.data.pacs.dicomweb import DicomwebSource
 from client_app.data.pacs.dimse import DimseSource
+from client_app.data.pacs.folder import FolderSource
 from client_app.data.pacs.meter import Meter, Told
-from client_app.data.pacs.settings import DicomwebSettings, PacsSettings
+from client_app.data.pacs.settings import DicomwebSettings, DimseSettings, Settings
 from client_app.data.pacs.source import Source
 
 
-def archive(settings: PacsSettings, told: Told = lambda _: None) -> Source:
+def archive(settings: Settings, told: Told = lambda _: None) -> Source:
     """The archive of the settings, for a ``with`` block.
 
     Args:
@@ -20,4 +21,6 @@ def archive(settings: PacsSettings, told: Told = lambda _: None) -> Source:
     meter = Meter(settings.rate, told)
     if isinstance(settings, DicomwebSettings):
         return DicomwebSource(settings, meter)
-    return DimseSource(settings, meter)
+    if isinstance(settings, DimseSettings):
+        return DimseSource(settings, meter)
+    return FolderSource(settings, meter)

@@ -8,7 +8,8 @@ from dicomweb_client.uri import URI
 from dicomweb_client.web import DICOMwebClient
 
 from client_app.data.pacs.answers import Answer, Question, found
-from client_app.data.pacs.inbox import DroppedError, Inbox
+from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.listing import Ask, Listed
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.multipart import boundary_of, parts

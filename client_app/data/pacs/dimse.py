@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Self
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.tag import Tag
-from pydicom.valuerep import TEXT_VR_DELIMS
 from pynetdicom import build_context, build_role
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
@@ -16,9 +13,10 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from client_app.data.pacs.answers import Answer, Question, found
-from client_app.data.pacs.entity import entity, without_delay
-from client_app.data.pacs.header import raw_text
-from client_app.data.pacs.inbox import DroppedError, Inbox
+from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.entity import Connections, entity, undisturbed
+from client_app.data.pacs.header import text
+from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.intake import Receiver, handlers, stored
 from client_app.data.pacs.listing import Ask, Listed
 from client_app.data.pacs.meter import Meter
@@ -79,7 +77,7 @@ class DimseSource:
         files = []
         with self._association([build_context(FIND)]) as association:
             of_study = _keys("SERIES", StudyInstanceUID=study, SeriesInstanceUID="")
-            for series in [_text(one, "SeriesInstanceUID") for one in _matches(association, of_study)]:
+            for series in [text(one, "SeriesInstanceUID") for one in _matches(association, of_study)]:
                 of_series = _keys(
                     "IMAGE",
                     StudyInstanceUID=study,
@@ -88,7 +86,7 @@ class DimseSource:
                     SOPClassUID="",
                 )
                 files += [
-                    Listed(_text(one, "SOPInstanceUID"), series, _text(one, "SOPClassUID"))
+                    Listed(text(one, "SOPInstanceUID"), series, text(one, "SOPClassUID"))
                     for one in _matches(association, of_series)
                 ]
         return files
@@ -126,13 +124,13 @@ class DimseSource:
             with self._association([build_context(FIND)]) as association:
                 for study in _matches(association, _keys("STUDY", **(asked | question.keys))):
                     yield Answer(
-                        uid=_text(study, "StudyInstanceUID"),
-                        accession=_text(study, "AccessionNumber"),
-                        patient=_text(study, "PatientID"),
-                        modalities=tuple(_text(study, "ModalitiesInStudy").split("\\")),
-                        date=_text(study, "StudyDate"),
-                        description=_text(study, "StudyDescription"),
-                        instances=_text(study, "NumberOfStudyRelatedInstances"),
+                        uid=text(study, "StudyInstanceUID"),
+                        accession=text(study, "AccessionNumber"),
+                        patient=text(study, "PatientID"),
+                        modalities=tuple(text(study, "ModalitiesInStudy").split("\\")),
+                        date=text(study, "StudyDate"),
+                        description=text(study, "StudyDescription"),
+                        instances=text(study, "NumberOfStudyRelatedInstances"),
                     )
         except DroppedError as error:
             raise RunError(f"the archive cannot be asked ({error}); see to it and run again") from None
@@ -158,7 +156,7 @@ class DimseSource:
                 contexts=contexts,
                 ae_title=self._settings.title,
                 ext_neg=list(roles),
-                evt_handlers=list(without_delay() if into is None else into),
+                evt_handlers=list(Connections(self._settings).handlers if into is None else into),
                 tls_args=self._tls,
             )
         except OSError as error:
@@ -171,7 +169,8 @@ class DimseSource:
         if not made.is_established:
             raise DroppedError(f"{where} does not answer as a PACS does")
         try:
-            yield made
+            with undisturbed(made):
+                yield made
             made.release()
         finally:
             if made.is_established:
@@ -198,7 +197,9 @@ def _asked(ask: Ask) -> Dataset:
 def _matches(association: Association, keys: Dataset) -> Iterator[Dataset]:
     try:
         for status, identifier in association.send_c_find(keys, FIND):
-            if _checked(status) in _PENDING and identifier is not None:
+            if _checked(status) in _PENDING:
+                if identifier is None:
+                    raise DroppedError("one of its answers cannot be read")
                 yield identifier
     except ValueError:
         raise RunError(
@@ -244,13 +245,3 @@ def _in_turn(sop_classes: list[str]) -> Iterator[list[PresentationContext]]:
     contexts = [build_context(kind, syntax) for kind in kinds for syntax in TRANSFER_SYNTAXES]
     for first in range(0, len(contexts), _MOST_CONTEXTS):
         yield contexts[first : first + _MOST_CONTEXTS]
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    """A value, decoded; as it stands where it is ASCII, see ``raw_text``."""
-    element = dataset.get_item(Tag(keyword))
-    value = None if element is None else element.value
-    if isinstance(value, bytes) and not value.isascii():
-        names = raw_text(dataset, Tag("SpecificCharacterSet")).split("\\")
-        return decode_bytes(value, convert_encodings(names), TEXT_VR_DELIMS).strip("\0 ")
-    return raw_text(dataset, Tag(keyword))

@@ -1,64 +1,58 @@
 """What a file says it is, without a look at the rest, and without a word about it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.filereader import read_file_meta_info, read_partial
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import Tag
+from pydicom.valuerep import TEXT_VR_DELIMS
 
 from client_app.data.pacs.syntaxes import TRANSFER_SYNTAXES
 from client_app.data.refusal import Refused
 
-SOP_CLASS, SOP_INSTANCE = Tag("SOPClassUID"), Tag("SOPInstanceUID")
-STUDY, SERIES = Tag("StudyInstanceUID"), Tag("SeriesInstanceUID")
-_SYNTAX, _LENGTH = Tag("TransferSyntaxUID"), 12
-_PREAMBLE = 132
+IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_LAST = Tag("SeriesInstanceUID")
+_PREAMBLE, _LENGTH = 132, 12
 
 
-@dataclass(frozen=True, repr=False)
-class Header:
-    """As the data set says, not as it was announced."""
-
-    sop_class: str
-    uid: str
-    study: str
-    series: str
-
-
-def read_header(path: Path) -> Header:
-    """The header of a DICOM file.
+def read_header(path: Path, keywords: Sequence[str] = IDENTITY) -> dict[str, str]:
+    """Some attributes of a DICOM file, none behind the Series Instance UID; empty where it has none.
 
     Raises:
         Refused: it cannot be read (``not-dicom``), or is in a transfer syntax that is not taken
             (``transfer-syntax``).
     """
     try:
-        syntax = raw_text(read_file_meta_info(path), _SYNTAX)
+        syntax = text(read_file_meta_info(path), "TransferSyntaxUID")
         if syntax in TRANSFER_SYNTAXES:
             with path.open("rb") as file:
                 found = read_partial(
                     file,
-                    stop_when=lambda tag, _vr, _length: tag > SERIES,
-                    specific_tags=[SOP_CLASS, SOP_INSTANCE, STUDY, SERIES],
+                    stop_when=lambda tag, _vr, _length: tag > _LAST,
+                    specific_tags=[Tag(keyword) for keyword in keywords],
                 )
-            return Header(*(raw_text(found, tag) for tag in (SOP_CLASS, SOP_INSTANCE, STUDY, SERIES)))
+            return {keyword: text(found, keyword) for keyword in keywords}
     except Exception:  # whatever pydicom raises for a stranger's bytes; it may quote them
-        syntax = None
-    if syntax is None:
+        syntax = ""
+    if not syntax:
         raise Refused("not-dicom", "a file from the archive cannot be read as DICOM")
     raise Refused(
-        "transfer-syntax", "a file from the archive is deflated or otherwise encoded as is not taken"
+        "transfer-syntax", "a file from the archive is deflated, or encoded as is not taken otherwise"
     )
 
 
-def raw_text(dataset: Dataset, tag: BaseTag) -> str:
-    """An ASCII value as it stands, since pydicom warns of a wrong one with the value in the warning."""
-    element = dataset.get_item(tag)
+def text(dataset: Dataset, keyword: str) -> str:
+    """A value as it stands, several with backslashes between; pydicom warns of a wrong one and quotes it."""
+    element = dataset.get_item(Tag(keyword))
     value = None if element is None else element.value
-    if isinstance(value, bytes):
-        return value.decode("ascii", errors="replace").strip("\0 ")
-    return str(value) if value else ""
+    if not isinstance(value, bytes):
+        return str(value) if value else ""
+    if value.isascii():
+        return value.decode("ascii").strip("\0 ")
+    names = text(dataset, "SpecificCharacterSet").split("\\")
+    return decode_bytes(value, convert_encodings(names), TEXT_VR_DELIMS).strip("\0 ")
 
 
 def same_dataset(one: Path, other: Path) -> bool:

@@ -11,20 +11,17 @@ from threading import Lock
 from typing import Self
 from uuid import uuid4
 
+from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.header import read_header, same_dataset
 from client_app.data.pacs.listing import Listed
 from client_app.data.pacs.meter import Meter
-from client_app.data.pacs.settings import DicomwebSettings, DimseSettings
+from client_app.data.pacs.settings import Settings
 from client_app.data.pacs.syntaxes import SOP_CLASSES
 from client_app.data.refusal import Refused
 from federation.errors import RunError, StorageError
 from federation.files import locked, make_folder, sync_folder
 
 _SCRAP = ".part-"
-
-
-class DroppedError(Exception):
-    """A connection ended, or brought nothing more in time; what is missing is asked for again."""
 
 
 class Inbox:
@@ -47,7 +44,7 @@ class Inbox:
         folder: Path,
         study: str,
         expected: Sequence[Listed],
-        settings: DicomwebSettings | DimseSettings,
+        settings: Settings,
         meter: Meter,
     ) -> None:
         self._folder, self._study, self._settings, self._meter = folder, study, settings, meter
@@ -63,7 +60,7 @@ class Inbox:
         folder: Path,
         study: str,
         expected: Sequence[Listed],
-        settings: DicomwebSettings | DimseSettings,
+        settings: Settings,
         meter: Meter,
     ) -> Iterator[Self]:
         """One that no other process uses, without scraps of one that was killed.
@@ -85,6 +82,11 @@ class Inbox:
             raise StorageError(
                 f"the folder for a study cannot be used ({error.strerror}); see to the disk"
             ) from None
+
+    @property
+    def in_conflict(self) -> bool:
+        """Whether ever two different files came as one; which of them is right, we cannot know."""
+        return self._mark.exists()
 
     @property
     def paths(self) -> list[Path]:
@@ -144,24 +146,30 @@ class Inbox:
         return size
 
     def _keep(self, scrap: Path, announced: str | None, size: int) -> None:
-        header = read_header(scrap)
-        expected = self._expected.get(header.uid)
-        if expected is None or announced not in (None, header.uid):
+        sop_class, uid, study, _ = read_header(scrap).values()
+        expected = self._expected.get(uid)
+        if expected is None or announced not in (None, uid):
             raise Refused("not-asked-for", "the archive sent a file that was not asked for")
-        if header.study != self._study:
+        if study != self._study:
             raise Refused("another-study", "the archive sent a file that says it is of another study")
-        if header.sop_class not in SOP_CLASSES or expected.sop_class not in ("", header.sop_class):
+        if sop_class not in SOP_CLASSES or expected.sop_class not in ("", sop_class):
             raise Refused("sop-class", "the archive sent a file of a kind that is not taken")
-        path = self._path(header.uid)
+        path = self._path(uid)
         # Two connections may bring the same file at once, where the first was given up too early.
         with self._lock:
             if not path.exists():
                 scrap.replace(path)
                 self._meter.kept(size)
             elif not same_dataset(scrap, path):
+                self._mark.touch()
                 raise Refused(
-                    "duplicate-instance", "the archive sent two different files of one SOP Instance UID"
+                    "duplicate-instance", "the archive has two different files of one SOP Instance UID"
                 )
+
+    @property
+    def _mark(self) -> Path:
+        """It outlives us: of the two files one is there, and would not be asked for again."""
+        return self._folder / ".duplicate-instance"
 
     def _path(self, uid: str) -> Path:
         return self._folder / f"{sha256(uid.encode()).hexdigest()[:40]}.dcm"

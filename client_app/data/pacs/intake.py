@@ -11,8 +11,9 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.events import Event, EventHandlerType
 
-from client_app.data.pacs.entity import entity, without_delay
-from client_app.data.pacs.inbox import DroppedError, Inbox
+from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.entity import Connections, entity
+from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.settings import DimseSettings
 from client_app.data.pacs.source import is_uid
 from client_app.data.pacs.syntaxes import ECHO, SOP_CLASSES, TRANSFER_SYNTAXES
@@ -48,7 +49,7 @@ def handlers(settings: DimseSettings, store: Callable[[Event], int]) -> list[Eve
         sizes[event.assoc] = 0
         return store(event)
 
-    return [*without_delay(), (evt.EVT_DATA_RECV, count), (evt.EVT_C_STORE, begin_again)]
+    return [*Connections(settings).handlers, (evt.EVT_DATA_RECV, count), (evt.EVT_C_STORE, begin_again)]
 
 
 def stored(event: Event, inbox: Inbox | None) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.source import checked_uid
 from client_app.data.pacs.syntaxes import SOP_CLASSES
 from client_app.data.refusal import Refused
@@ -64,17 +65,17 @@ def checked(listed: Sequence[Listed], told: int | None) -> list[Listed]:
 
     Raises:
         Refused: two series claim the same file.
-        RunError: there are none, too many, or fewer than was said.
+        RunError: there are too many.
+        DroppedError: there are none, or fewer than was said.
     """
     files = list(dict.fromkeys(listed))
     if len({file.uid for file in files}) < len(files):
         raise Refused("duplicate-instance", "the archive lists one SOP Instance UID as two files of a study")
-    if not files or len(files) > _MOST_INSTANCES:
-        raise RunError(f"the archive lists {len(files)} files of a study; see to the archive")
-    if told is not None and len(files) < told:
-        raise RunError(
-            f"the archive lists {len(files)} files of a study that has {told}, as it says itself; see "
-            "whether it is still being sent there, and run again"
+    if len(files) > _MOST_INSTANCES:
+        raise RunError(f"the archive lists more than {_MOST_INSTANCES} files of a study; see to the archive")
+    if len(files) < (told or 1):
+        raise DroppedError(
+            f"it lists {len(files)} of {told or 'its'} files; is the study still being sent there?"
         )
     return files
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from email.message import Message
 
-from client_app.data.pacs.inbox import DroppedError
+from client_app.data.pacs.dropped import DroppedError
 
 _LONGEST_BOUNDARY = 70  # by the RFC
 _LONGEST_HEAD = 1 << 16  # bytes of a part's header, or of what stands before the first

@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from client_app.data.pacs.inbox import DroppedError, Inbox
+from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.listing import Ask, Listed, asks, checked
 from client_app.data.pacs.meter import Meter
-from client_app.data.pacs.settings import DicomwebSettings, DimseSettings
+from client_app.data.pacs.settings import Settings
 from client_app.data.pacs.source import StudyRef
 from client_app.data.refusal import Refused
 from federation.errors import RunError
@@ -36,9 +37,7 @@ class Transport(Protocol):
         """
 
 
-def pull(
-    ref: StudyRef, to: Path, transport: Transport, settings: DicomwebSettings | DimseSettings, meter: Meter
-) -> list[Path]:
+def pull(ref: StudyRef, to: Path, transport: Transport, settings: Settings, meter: Meter) -> list[Path]:
     """The paths of all of a study's images; see ``Source.fetch``."""
     meter.study()
     listed = _all_listed(ref, transport, settings.retries)
@@ -46,9 +45,11 @@ def pull(
     meter.left_out(len(listed) - len(images))
     with Inbox.opened(to, ref.uid, images, settings, meter) as inbox:
         reason = _fill(ref, listed, inbox, transport, settings.retries)
-        if inbox.refused["duplicate-instance"]:
+        if inbox.in_conflict:
             raise Refused(
-                "duplicate-instance", "the archive has two different files of one SOP Instance UID in a study"
+                "duplicate-instance",
+                "the archive has two different files of one SOP Instance UID in a study; see to the archive, "
+                "then remove what has been fetched of it",
             )
         if (missing := len(inbox.missing)) and inbox.refused:
             rule, _ = inbox.refused.most_common(1)[0]
@@ -74,7 +75,7 @@ def _all_listed(ref: StudyRef, transport: Transport, retries: int) -> list[Liste
 def _fill(ref: StudyRef, listed: list[Listed], inbox: Inbox, transport: Transport, retries: int) -> str:
     """Ask until all are there, or nothing new came ``retries`` times in a row; then, what was wrong last."""
     reason, idle = "it left them out", 0
-    while (missing := inbox.missing) and idle <= retries:
+    while (missing := inbox.missing) and idle <= retries and not inbox.in_conflict:
         _pause(idle)
         for ask in asks(ref.uid, listed, missing):
             try:

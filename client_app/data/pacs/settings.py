@@ -47,7 +47,7 @@ class Tls(Frozen):
 
 
 class _Archive(Frozen):
-    """What holds for both ways.
+    """What holds for all ways.
 
     Attributes:
         rate: how much is asked for.
@@ -118,7 +118,19 @@ class DimseSettings(_Archive):
         return self
 
 
-PacsSettings = Annotated[DicomwebSettings | DimseSettings, Field(discriminator="kind")]
+class FolderSettings(_Archive):
+    """A folder of DICOM files.
+
+    Attributes:
+        folder: where they are, or below.
+    """
+
+    kind: Literal["folder"] = "folder"
+    folder: Path
+
+
+Settings = DicomwebSettings | DimseSettings | FolderSettings
+PacsSettings = Annotated[Settings, Field(discriminator="kind")]
 
 
 def _is_loopback(host: str) -> bool:

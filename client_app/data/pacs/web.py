@@ -13,7 +13,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from client_app.data.pacs.inbox import DroppedError
+from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.settings import DicomwebSettings
 from federation.errors import ConfigError, RunError
 
