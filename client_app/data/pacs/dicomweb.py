@@ -17,7 +17,7 @@ from client_app.data.pacs.pull import pull
 from client_app.data.pacs.quiet import silence_libraries
 from client_app.data.pacs.settings import DicomwebSettings
 from client_app.data.pacs.source import StudyRef, Wanted
-from client_app.data.pacs.web import chunks, said, session
+from client_app.data.pacs.web import attempt, chunks, session
 from federation.errors import RunError
 
 _PAGE = 500
@@ -79,13 +79,15 @@ class DicomwebSource:
 
     def _receive(self, uri: URI, count: int, inbox: Inbox) -> None:
         """Hand a body's first ``count`` parts to the inbox: more are not asked for, and might have no end."""
-        with said():
-            response = self._session.get(
-                str(uri), headers={"Accept": _ACCEPT}, stream=True, timeout=self._settings.timeout
-            )
+        response = attempt(
+            self._session.get,
+            str(uri),
+            headers={"Accept": _ACCEPT},
+            stream=True,
+            timeout=self._settings.timeout,
+        )
         with response:
-            with said():
-                response.raise_for_status()
+            attempt(response.raise_for_status)
             boundary = boundary_of(response.headers.get("Content-Type", ""))
             files = parts(chunks(response), boundary) if boundary else iter([chunks(response)])
             for _, file in zip(range(count), files, strict=False):
@@ -116,8 +118,7 @@ def _pages(ask: Callable[..., Sequence[Mapping[str, Any]]], key: str) -> Iterato
     """All pages of a search; some archives make them smaller than asked for, few say how many there are."""
     seen: set[str] = set()
     for _ in range(_MOST_PAGES):
-        with said():
-            page = ask(limit=_PAGE, offset=len(seen))
+        page = attempt(ask, limit=_PAGE, offset=len(seen))
         new = {_first(one, key): one for one in page if _first(one, key) not in seen}
         if not new:
             return

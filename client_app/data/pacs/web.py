@@ -1,11 +1,10 @@
 """HTTP with an archive: TLS by the hospital's authority, bounded answers, and again when it is busy."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
@@ -21,6 +20,8 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 300  # seconds that the archive may have us wait, however long it says
 _LONGEST_ANSWER = 64 << 20  # bytes, of one that is read at once
 CHUNK = 1 << 18
+
+Value = TypeVar("Value")
 
 
 def session(settings: DicomwebSettings) -> Session:
@@ -60,17 +61,16 @@ def session(settings: DicomwebSettings) -> Session:
     return made
 
 
-@contextmanager
-def said() -> Iterator[None]:
-    """What goes wrong inside, without the URL, in which requests' errors quote whom was asked for.
+def attempt(do: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
+    """What ``do`` returns; what goes wrong is told without the URL, which says who was asked for.
 
     Raises:
         DroppedError: the connection failed, or the archive is still busy.
         RunError: the archive says no.
     """
-    reason, status = "", None
+    status = None
     try:
-        yield
+        return do(*arguments, **named)
     except (RequestException, HTTPError) as error:
         response = getattr(error, "response", None)
         status = None if response is None else response.status_code
@@ -80,14 +80,13 @@ def said() -> Iterator[None]:
     # Outside of the block, so that the error itself is not kept as the context of this one.
     if status and status not in _BUSY:
         raise RunError(f"the archive says no ({reason}); see to ingest.pacs, and what the archive allows us")
-    if reason:
-        raise DroppedError(reason)
+    raise DroppedError(reason)
 
 
 def chunks(response: Response) -> Iterator[bytes]:
-    """The body as it comes."""
-    with said():
-        yield from response.iter_content(CHUNK)
+    """The body as it comes: whoever reads it knows after each piece how long it takes."""
+    while chunk := attempt(response.raw.read1, CHUNK, decode_content=True):
+        yield chunk
 
 
 class _Bounded(HTTPAdapter):
@@ -101,7 +100,7 @@ class _Bounded(HTTPAdapter):
         response = super().send(request, *options, **named)
         if not named.get("stream"):
             content, end = bytearray(), time.monotonic() + self._seconds
-            for chunk in response.raw.stream(CHUNK, decode_content=True):
+            while chunk := response.raw.read1(CHUNK, decode_content=True):
                 content += chunk
                 if len(content) > _LONGEST_ANSWER or time.monotonic() > end:
                     response.close()

@@ -13,11 +13,13 @@ class Proxy:
         target: that port.
         context: to end TLS with.
         breaks: how many bytes of each of the next connections go to the client before it is cut off.
+        after: what has to have passed by before the bytes are counted; by default nothing.
         holds: instead of being cut off, it stays open, and nothing comes.
     """
 
-    def __init__(self, target, context=None, breaks=(), *, holds=False):
-        self._target, self._context, self._holds = target, context, holds
+    def __init__(self, target, context=None, breaks=(), *, after=b"", holds=False):
+        self._target, self._context = target, context
+        self._after, self._holds = after, holds
         self.breaks = list(breaks)
         self.connections = 0
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -49,15 +51,17 @@ class Proxy:
             server = socket.create_connection(("127.0.0.1", self._target))
             self._open.add(server)
             self.connections += 1
-            left = self.breaks.pop(0) if self.breaks else None
             threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
-            self._pump(server, client, left)
+            self._pump(server, client, may_break=True)
             return
         self._close(client)
 
-    def _pump(self, one, other, left=None):
+    def _pump(self, one, other, *, may_break=False):
+        left = None
         with contextlib.suppress(OSError, ssl.SSLError, ValueError):
             while data := one.recv(65536):
+                if may_break and self.breaks and self._after in data:
+                    may_break, left = False, self.breaks.pop(0)
                 if left is not None and len(data) >= left:
                     other.sendall(data[:left])
                     if self._holds:
