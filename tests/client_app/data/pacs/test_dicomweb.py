@@ -22,6 +22,7 @@ from federation.schema import validated
 NOT_ASKED = "studies that an archive gives and nobody asked for"
 PATHS = "a path for a UID, from the archive"
 NAMED = "identifiers in errors"
+HALF = "half a file that is taken for a whole one"
 NO_END = "a body without an end"
 ELSEWHERE = "a redirection to another host"
 
@@ -76,6 +77,7 @@ class TestBusy:
 
 
 class TestBrokenOff:
+    @pytest.mark.attack(HALF, held_by="a name that a file is given when it is whole")
     def test_what_came_is_kept_and_only_the_rest_is_asked_for_again(self, made, tmp_path):
         study = made[0]
         size = len(encoded(study.instance(0)))
@@ -85,6 +87,20 @@ class TestBrokenOff:
         instance = f"/studies/{study.uid}/series/{study.series_uid()}/instances/{{}}"
         last = [instance.format(study.sop_uid(place)) for place in (2, 3)]
         assert web_archive.asked[-4:] == [f"/studies/{study.uid}", last[0], *last]
+
+    @pytest.mark.mutant(HALF, "writes files where they belong from the beginning")
+    def test_half_a_file_would_count_as_one(self, made, tmp_path, monkeypatch):
+        def in_place(inbox, content, announced=None):
+            uid = inbox.missing[0].uid
+            with inbox._path(uid).open("wb") as file:
+                for chunk in content:
+                    file.write(chunk)
+
+        monkeypatch.setattr(inbox_module.Inbox, "take", in_place)
+        size = len(encoded(made[0].instance(0)))
+        with WebArchive(made, cut=[int(2.5 * size)]) as web_archive:
+            assert len(fetch(web_archive, made[0], tmp_path / "in")) == 4
+        assert fetched(tmp_path / "in") != data_sets(made[:1])
 
     def test_orthanc_behind_a_proxy_that_drops_the_connection(self, pacs, tmp_path):
         with Proxy(pacs.orthanc.http, breaks=[9000, 700, 100], after=b"multipart/related") as proxy:
