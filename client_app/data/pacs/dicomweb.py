@@ -14,7 +14,6 @@ from client_app.data.pacs.listing import Ask, Listed
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.multipart import boundary_of, parts
 from client_app.data.pacs.pull import pull
-from client_app.data.pacs.quiet import silence_libraries
 from client_app.data.pacs.settings import DicomwebSettings
 from client_app.data.pacs.source import StudyRef, Wanted
 from client_app.data.pacs.web import attempt, chunks, session
@@ -38,7 +37,6 @@ class DicomwebSource:
     """
 
     def __init__(self, settings: DicomwebSettings, meter: Meter) -> None:
-        silence_libraries()
         self._settings, self._meter = settings, meter
         self._url = settings.url.rstrip("/")
         self._session = session(settings)
@@ -89,11 +87,17 @@ class DicomwebSource:
         with response:
             attempt(response.raise_for_status)
             boundary = boundary_of(response.headers.get("Content-Type", ""))
-            files = parts(chunks(response), boundary) if boundary else iter([chunks(response)])
+            body = self._paced(chunks(response))
+            files = parts(body, boundary) if boundary else iter([body])
             for _, file in zip(range(count), files, strict=False):
                 refusal = inbox.take(file)
                 if refusal and refusal.rule == "too-large":
                     raise DroppedError("it sent a file that is too large")
+
+    def _paced(self, body: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in body:
+            self._meter.came(len(chunk))
+            yield chunk
 
     def _answers(self, question: Question) -> Iterator[Answer]:
         ask = lambda **page: self._client.search_for_studies(  # noqa: E731

@@ -21,7 +21,6 @@ from client_app.data.pacs.intake import Receiver, handlers, stored
 from client_app.data.pacs.listing import Ask, Listed
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.pull import pull
-from client_app.data.pacs.quiet import silence_libraries
 from client_app.data.pacs.settings import DimseSettings
 from client_app.data.pacs.source import StudyRef, Wanted, checked_uid
 from client_app.data.pacs.syntaxes import FIND, GET, MOVE, SOP_CLASSES, TRANSFER_SYNTAXES
@@ -48,7 +47,6 @@ class DimseSource:
     """
 
     def __init__(self, settings: DimseSettings, meter: Meter) -> None:
-        silence_libraries()
         self._settings, self._meter = settings, meter
         self._entity = entity(settings)
         self._tls = (client_context(settings.tls), settings.host) if settings.tls else None
@@ -56,7 +54,7 @@ class DimseSource:
 
     def __enter__(self) -> Self:
         if self._settings.retrieve == "move":
-            self._receiver = Receiver(self._settings)
+            self._receiver = Receiver(self._settings, self._meter)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,7 +101,7 @@ class DimseSource:
             roles = [
                 build_role(name, scp_role=True) for name in {str(each.abstract_syntax) for each in contexts}
             ]
-            into = handlers(self._settings, lambda event: stored(event, inbox))
+            into = handlers(self._settings, self._meter, lambda event: stored(event, inbox))
             with self._association([build_context(GET), *contexts], roles, into) as association:
                 _drain(association.send_c_get, _asked(ask), GET)
 
@@ -127,7 +125,9 @@ class DimseSource:
                         uid=text(study, "StudyInstanceUID"),
                         accession=text(study, "AccessionNumber"),
                         patient=text(study, "PatientID"),
-                        modalities=tuple(text(study, "ModalitiesInStudy").split("\\")),
+                        modalities=tuple(
+                            each.strip() for each in text(study, "ModalitiesInStudy").split("\\")
+                        ),
                         date=text(study, "StudyDate"),
                         description=text(study, "StudyDescription"),
                         instances=text(study, "NumberOfStudyRelatedInstances"),

@@ -63,7 +63,7 @@ class FolderSource:
         """See ``Transport``; of two files that claim to be the same one, both are brought."""
         for file, path in self._files[ask.study]:
             if file in ask.files:
-                inbox.take(_chunks(path))
+                inbox.take(self._chunks(path))
 
     def _add(self, path: Path, header: dict[str, str]) -> None:
         sop_class, uid, study, series = (header[keyword] for keyword in IDENTITY)
@@ -78,6 +78,12 @@ class FolderSource:
             study, accession, patient, tuple(modalities), date, description, str(count)
         )
 
+    def _chunks(self, path: Path) -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                self._meter.came(len(chunk))
+                yield chunk
+
     def _asked(self, question: Question) -> Iterator[Answer]:
         return (answer for answer in self._answers.values() if question.asked_for(answer))
 
@@ -89,9 +95,3 @@ def _regular_files(root: Path) -> Iterator[Path]:
         for path in (Path(folder) / name for name in sorted(names)):
             if path.is_file() and not path.is_symlink():
                 yield path
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk

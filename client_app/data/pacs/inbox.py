@@ -32,7 +32,7 @@ class Inbox:
         study: the Study Instance UID that they must have.
         expected: all that may come.
         settings: how large a file may be and how long it may take.
-        meter: what they are counted and slowed down by.
+        meter: what they are counted by.
 
     Attributes:
         refused: how many were not taken, by the rule that decided.
@@ -136,7 +136,6 @@ class Inbox:
                 if size > most:
                     raise Refused("too-large", f"a file is larger than instance_mib={most >> 20}")
                 file.write(chunk)
-                self._meter.came(len(chunk))
                 if time.monotonic() > end:
                     raise DroppedError(
                         f"a file took longer than instance_seconds={self._settings.instance_seconds:g}"

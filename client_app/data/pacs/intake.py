@@ -14,6 +14,7 @@ from pynetdicom.events import Event, EventHandlerType
 from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.entity import Connections, entity
 from client_app.data.pacs.inbox import Inbox
+from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.settings import DimseSettings
 from client_app.data.pacs.source import is_uid
 from client_app.data.pacs.syntaxes import ECHO, SOP_CLASSES, TRANSFER_SYNTAXES
@@ -34,8 +35,8 @@ _OVERHEAD = 1 << 20  # bytes of messages around a file
 _PREAMBLE = b"\0" * 128 + b"DICM"
 
 
-def handlers(settings: DimseSettings, store: Callable[[Event], int]) -> list[EventHandlerType]:
-    """For associations that bring files, which ``store`` answers with a status."""
+def handlers(settings: DimseSettings, meter: Meter, store: Callable[[Event], int]) -> list[EventHandlerType]:
+    """For associations that bring files, as fast as they may, which ``store`` answers with a status."""
     sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
     most = (settings.instance_mib << 20) + _OVERHEAD
 
@@ -44,6 +45,7 @@ def handlers(settings: DimseSettings, store: Callable[[Event], int]) -> list[Eve
         sizes[event.assoc] = sizes.get(event.assoc, 0) + len(event.data)
         if sizes[event.assoc] > most:
             event.assoc.abort()
+        meter.came(len(event.data))  # nothing is read meanwhile, so that the archive has to wait
 
     def begin_again(event: Event) -> int:
         sizes[event.assoc] = 0
@@ -76,7 +78,7 @@ class Receiver:
         RunError: the port is taken.
     """
 
-    def __init__(self, settings: DimseSettings) -> None:
+    def __init__(self, settings: DimseSettings, meter: Meter) -> None:
         self._lock = Lock()
         self._inbox: Inbox | None = None
         self._entity = entity(settings)
@@ -92,7 +94,7 @@ class Receiver:
                 block=False,
                 contexts=contexts,
                 ssl_context=context,
-                evt_handlers=handlers(settings, self._store),
+                evt_handlers=handlers(settings, meter, self._store),
             )
         except OSError as error:
             raise RunError(

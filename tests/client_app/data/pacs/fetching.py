@@ -1,6 +1,7 @@
-"""A process that fetches studies and prints a line for each file, to be killed: SETTINGS FOLDER UID..."""
+"""A process that fetches studies, SETTINGS FOLDER UID...; prints counts of files, and its memory in KiB."""
 
 import json
+import resource
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,8 @@ def main(settings, folder, *uids):
     with archive(TypeAdapter(PacsSettings).validate_python(json.loads(settings)), told) as source:
         for ref in source.find(Wanted(studies=uids)):
             list(source.fetch(ref, Path(folder) / sha256(ref.uid.encode()).hexdigest()[:8]))
+
+    sys.stderr.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
 
 
 if __name__ == "__main__":

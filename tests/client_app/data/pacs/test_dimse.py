@@ -29,6 +29,9 @@ from client_app.data.refusal import Refused
 from federation.errors import RunError
 from simulation.programs import free_ports
 
+# pynetdicom leaves sockets of connections that were refused or reset to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 FROM_A_STRANGER = "C-STORE to us by a station that is not the PACS"
 OF_ANOTHER_STUDY = "C-STORE to us of a file that was not asked for"
 LOST = "an answer to C-FIND that is lost without a word"
@@ -60,7 +63,7 @@ def settings():
 @pytest.fixture
 def listening(settings, study, tmp_path):
     """Our receiver while the study is asked for; yields its settings, and what has come."""
-    receiver = Receiver(settings)
+    receiver = Receiver(settings, Meter(Rate()))
     expected = [Listed(study.sop_uid(n), study.series_uid(), CTImageStorage) for n in range(study.slices)]
     with (
         Inbox.opened(tmp_path / "in", study.uid, expected, settings, Meter(Rate())) as inbox,
@@ -141,7 +144,7 @@ class TestWhoMaySend:
         assert send(settings, under_our_uid) == [SUCCESS]
 
     def test_outside_of_a_fetch_nothing_is_taken(self, settings, study):
-        receiver = Receiver(settings)
+        receiver = Receiver(settings, Meter(Rate()))
         assert send(settings, study.instance(0)) == [NOT_AUTHORISED]
         receiver.close()
 
@@ -167,7 +170,7 @@ class TestWhoMaySend:
 
     def test_a_port_that_is_taken_is_named(self, listening, settings):
         with pytest.raises(RunError, match=f"own_port={settings.own_port}"):
-            Receiver(settings)
+            Receiver(settings, Meter(Rate()))
 
 
 @dataclass
@@ -296,8 +299,6 @@ class TestBrokenOff:
         assert all(len(contexts) <= 127 for contexts in dimse._in_turn([""]))
         assert len(pacs.asked) == 1
 
-    # pynetdicom leaves the socket of a connection that was refused to the garbage collector.
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @both_ways
     def test_nobody_there_is_told(self, settings, study, way, tmp_path):
         with pytest.raises(RunError, match=f"localhost:{settings.port} does not answer"):

@@ -31,6 +31,7 @@ def started(settings, folder, uids):
         [sys.executable, Path(__file__).with_name("fetching.py"), settings.model_dump_json(), folder, *uids],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -144,6 +145,22 @@ class TestThePacsStops:
                 list(source.fetch(ref, tmp_path / "in"))
             assert told[-1].instances == 24 - whole
         assert fetched(tmp_path / "in") == data_sets([study])
+
+
+def test_over_dicomweb_a_large_file_takes_no_memory(tmp_path):
+    """64 MiB in one, beside 2 KiB."""
+    peaks = []
+    for size in (16, 5800):
+        study = CtStudy(70, Patient(1), slices=1, size=size)
+        with (
+            WebArchive([study]) as web_archive,
+            started(DicomwebSettings(url=web_archive.url), tmp_path / str(size), [study.uid]) as process,
+        ):
+            _, said = process.communicate()
+        (path,) = (tmp_path / str(size)).rglob("*.dcm")
+        assert path.stat().st_size > 2 * size**2
+        peaks.append(int(said.split()[-1]))
+    assert peaks[1] - peaks[0] < 16 << 10
 
 
 class TestTheDisk:

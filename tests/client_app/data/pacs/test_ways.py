@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import ssl
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,7 +18,8 @@ from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
 from requests import Session
 
-from client_app.data.pacs import archive, dicomweb, dimse
+from client_app.data import pacs as pacs_module
+from client_app.data.pacs import archive, dimse
 from client_app.data.pacs import tls as tls_module
 from client_app.data.pacs.source import Query, StudyRef, Wanted
 from federation.errors import ConfigError, RunError
@@ -25,6 +27,7 @@ from simulation.orthanc import Keys, start_orthanc
 from simulation.programs import Programs, free_ports
 
 IN_LOGS = "identifiers in the logs of the libraries that ask"
+SILENT = "somebody who connects to our port and says nothing"
 A_FALSE_ARCHIVE = "somebody who stands in for the PACS"
 FIRST_DAYS = {"since": date(2024, 1, 1), "until": date(2024, 3, 31)}
 
@@ -189,8 +192,7 @@ class TestInSilence:
         for name in ("urllib3", "dicomweb_client", "pynetdicom", "pydicom"):
             monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
             logging.getLogger(name).manager._clear_cache()
-        for module in (dicomweb, dimse):
-            monkeypatch.setattr(module, "silence_libraries", lambda: None)
+        monkeypatch.setattr(pacs_module, "silence_libraries", lambda: None)
         monkeypatch.setattr("pynetdicom._config.LOG_REQUEST_IDENTIFIERS", True)
         named = self.everything_logged(pacs, way, caplog, tmp_path)
         monkeypatch.undo()
@@ -286,6 +288,24 @@ class TestTls:
             pytest.raises(RunError),
         ):
             list(source.find(Wanted(accessions=("ACC40001",))))
+
+    @pytest.mark.attack(SILENT, held_by="an end to the time that a handshake may take")
+    def test_who_connects_and_says_nothing_keeps_nobody_out(self, hospital, tmp_path, monkeypatch):
+        monkeypatch.setattr(tls_module, "_HANDSHAKE_SECONDS", 0.2)
+        self.fetch_beside_a_silent_one(hospital, tmp_path)
+        assert fetched(tmp_path) == data_sets(hospital.studies)
+
+    @pytest.mark.mutant(SILENT, "waits for a handshake as long as it takes")
+    def test_without_an_end_it_would(self, hospital, tmp_path, monkeypatch):
+        monkeypatch.setattr(tls_module, "_Impatient", ssl.SSLContext)
+        with pytest.raises(RunError, match="have not come"):
+            self.fetch_beside_a_silent_one(hospital, tmp_path)
+
+    def fetch_beside_a_silent_one(self, hospital, folder):
+        settings = hospital.over_tls("move", timeout=3, retries=0)
+        with archive(settings) as source, socket.create_connection(("localhost", settings.own_port)):
+            for ref in source.find(Wanted(studies=tuple(study.uid for study in hospital.studies))):
+                list(source.fetch(ref, folder / ref.accession))
 
     @pytest.mark.parametrize("way", ["dicomweb", "get"])
     def test_a_file_that_is_not_there_is_named(self, pacs, way, tmp_path):
