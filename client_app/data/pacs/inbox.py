@@ -28,7 +28,7 @@ class Inbox:
     """A folder for a study's files, named by the hash of their SOP Instance UIDs; of any number of threads.
 
     Args:
-        folder: where they go; other studies' may be there too.
+        folder: where they go, and no other study's.
         study: the Study Instance UID that they must have.
         expected: all that may come.
         settings: how large a file may be and how long it may take.
@@ -82,6 +82,11 @@ class Inbox:
             raise StorageError(
                 f"the folder for a study cannot be used ({error.strerror}); see to the disk"
             ) from None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether to ask again would bring the same."""
+        return self.in_conflict or self.refused["too-large"] > 0
 
     @property
     def in_conflict(self) -> bool:

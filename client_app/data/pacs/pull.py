@@ -75,15 +75,19 @@ def _all_listed(ref: StudyRef, transport: Transport, retries: int) -> list[Liste
 def _fill(ref: StudyRef, listed: list[Listed], inbox: Inbox, transport: Transport, retries: int) -> str:
     """Ask until all are there, or nothing new came ``retries`` times in a row; then, what was wrong last."""
     reason, idle = "it left them out", 0
-    while (missing := inbox.missing) and idle <= retries and not inbox.in_conflict:
+    while (missing := inbox.missing) and idle <= retries and not inbox.hopeless:
         _pause(idle)
         for ask in asks(ref.uid, listed, missing):
+            before = len(inbox.missing)
             try:
                 transport.retrieve(ask, inbox)
             except DroppedError as error:
                 reason = str(error)
-            if inbox.broken:
-                raise inbox.broken
+                if len(inbox.missing) == before:
+                    break  # nobody there; to wait for each of the other series in turn would take hours
+            finally:
+                if inbox.broken:
+                    raise inbox.broken
         idle = idle + 1 if len(inbox.missing) == len(missing) else 0
     return reason
 
