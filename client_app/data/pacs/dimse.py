@@ -1,7 +1,7 @@
 """An archive that speaks DIMSE: C-FIND to find, C-GET or C-MOVE to fetch (PS3.4, annex C, study root)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +17,7 @@ from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.entity import Connections, entity, undisturbed
 from client_app.data.pacs.header import text
 from client_app.data.pacs.inbox import Inbox
-from client_app.data.pacs.intake import Receiver, handlers, stored
+from client_app.data.pacs.intake import Receiver, handlers
 from client_app.data.pacs.listing import Ask, Listed
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.pull import pull
@@ -101,7 +101,7 @@ class DimseSource:
             roles = [
                 build_role(name, scp_role=True) for name in {str(each.abstract_syntax) for each in contexts}
             ]
-            into = handlers(self._settings, self._meter, lambda event: stored(event, inbox))
+            into = handlers(self._settings, self._meter, lambda: nullcontext(inbox))
             with self._association([build_context(GET), *contexts], roles, into) as association:
                 _drain(association.send_c_get, _asked(ask), GET)
 

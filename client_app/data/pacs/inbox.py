@@ -119,9 +119,7 @@ class Inbox:
             size = self._write(scrap, content)
             self._keep(scrap, announced, size)
         except Refused as refusal:
-            with self._lock:
-                self.refused[refusal.rule] += 1
-            self._meter.left_out()
+            self.refuse(refusal.rule)
             return refusal
         except OSError as error:
             self.broken = StorageError(
@@ -131,6 +129,12 @@ class Inbox:
         finally:
             scrap.unlink(missing_ok=True)
         return None
+
+    def refuse(self, rule: str) -> None:
+        """Count a file that was not taken."""
+        with self._lock:
+            self.refused[rule] += 1
+        self._meter.left_out()
 
     def _write(self, scrap: Path, content: Iterable[bytes | memoryview]) -> int:
         most, size = self._settings.instance_mib << 20, 0

@@ -1,7 +1,7 @@
 """What another station sends by C-STORE, held against what was asked for (PS3.4, annex B)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -35,26 +35,33 @@ _OVERHEAD = 1 << 20  # bytes of messages around a file
 _PREAMBLE = b"\0" * 128 + b"DICM"
 
 
-def handlers(settings: DimseSettings, meter: Meter, store: Callable[[Event], int]) -> list[EventHandlerType]:
-    """For associations that bring files, as fast as they may, which ``store`` answers with a status."""
+def handlers(
+    settings: DimseSettings, meter: Meter, inbox: Callable[[], AbstractContextManager[Inbox | None]]
+) -> list[EventHandlerType]:
+    """For associations that bring files into what ``inbox()`` is at the time, as fast as they may."""
     sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
     most = (settings.instance_mib << 20) + _OVERHEAD
 
     def count(event: Event) -> None:
         """A message is in memory until it is whole; one that has no end must not be."""
-        sizes[event.assoc] = sizes.get(event.assoc, 0) + len(event.data)
-        if sizes[event.assoc] > most:
+        before = sizes.get(event.assoc, 0)
+        sizes[event.assoc] = before + len(event.data)
+        if before <= most < sizes[event.assoc]:
             event.assoc.abort()
+            with inbox() as into:
+                if into:
+                    into.refuse("too-large")
         meter.came(len(event.data))  # nothing is read meanwhile, so that the archive has to wait
 
-    def begin_again(event: Event) -> int:
+    def store(event: Event) -> int:
         sizes[event.assoc] = 0
-        return store(event)
+        with inbox() as into:
+            return _stored(event, into)
 
-    return [*Connections(settings).handlers, (evt.EVT_DATA_RECV, count), (evt.EVT_C_STORE, begin_again)]
+    return [*Connections(settings).handlers, (evt.EVT_DATA_RECV, count), (evt.EVT_C_STORE, store)]
 
 
-def stored(event: Event, inbox: Inbox | None) -> int:
+def _stored(event: Event, inbox: Inbox | None) -> int:
     """Take a file into the inbox, if there is one; the status to answer."""
     request = event.request
     if inbox is None or not isinstance(request, C_STORE) or request.DataSet is None:
@@ -94,7 +101,7 @@ class Receiver:
                 block=False,
                 contexts=contexts,
                 ssl_context=context,
-                evt_handlers=handlers(settings, meter, self._store),
+                evt_handlers=handlers(settings, meter, self._at_present),
             )
         except OSError as error:
             raise RunError(
@@ -116,6 +123,7 @@ class Receiver:
         """Stop to listen."""
         self._entity.shutdown()
 
-    def _store(self, event: Event) -> int:
+    @contextmanager
+    def _at_present(self) -> Iterator[Inbox | None]:
         with self._lock:
-            return stored(event, self._inbox)
+            yield self._inbox

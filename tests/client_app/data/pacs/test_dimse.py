@@ -166,6 +166,8 @@ class TestWhoMaySend:
         large = study.instance(0)
         large.PixelData = bytes(3 << 20)
         assert send(settings, large) == [None]
+        assert listening.refused == {"too-large": 1}
+        assert listening.hopeless
         assert len(listening.missing) == 5
 
     def test_a_port_that_is_taken_is_named(self, listening, settings):
