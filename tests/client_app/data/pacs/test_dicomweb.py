@@ -8,8 +8,8 @@ from typing import ClassVar
 import pytest
 from ct_series import encoded, planted, studies
 from proxy import Proxy
-from test_ways import data_set, data_sets, fetched
 from web_archive import WebArchive
+from whole_files import data_set, data_sets, fetched
 
 from client_app.data.pacs import answers, archive, dicomweb, source, web
 from client_app.data.pacs import inbox as inbox_module

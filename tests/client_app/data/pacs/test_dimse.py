@@ -13,7 +13,7 @@ from proxy import Proxy
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
-from test_ways import data_sets, fetched
+from whole_files import data_sets, fetched
 
 from client_app.data.pacs import archive, dimse
 from client_app.data.pacs import inbox as inbox_module

@@ -2,7 +2,7 @@
 
 import pytest
 from ct_series import encoded, studies
-from test_ways import data_sets, fetched
+from whole_files import data_sets, fetched
 
 from client_app.data.pacs import archive
 from client_app.data.pacs.settings import FolderSettings

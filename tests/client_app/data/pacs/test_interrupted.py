@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ct_series import CtStudy, Patient, studies
 from orthanc import WAYS, start_pacs
-from test_ways import data_sets, fetched
 from web_archive import WebArchive
+from whole_files import data_sets, fetched
 
 from client_app.data.pacs import archive
 from client_app.data.pacs.settings import DicomwebSettings, Rate

@@ -17,6 +17,7 @@ from proxy import Proxy
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
 from requests import Session
+from whole_files import data_sets, fetched
 
 from client_app.data import pacs as pacs_module
 from client_app.data.pacs import archive, dimse
@@ -32,19 +33,6 @@ A_FALSE_ARCHIVE = "somebody who stands in for the PACS"
 FIRST_DAYS = {"since": date(2024, 1, 1), "until": date(2024, 3, 31)}
 
 every_way = pytest.mark.parametrize("way", WAYS)
-
-
-def data_set(content):
-    """What comes after the file meta information, which says how a file came and not what it is."""
-    return content[144 + int.from_bytes(content[140:144], "little") :]
-
-
-def data_sets(made):
-    return sorted(data_set(content) for content in all_bytes(made))
-
-
-def fetched(folder):
-    return sorted(data_set(path.read_bytes()) for path in folder.rglob("*.dcm"))
 
 
 def fetch_all(settings, wanted, folder, told=lambda _: None):
