@@ -125,9 +125,7 @@ class DimseSource:
                         uid=text(study, "StudyInstanceUID"),
                         accession=text(study, "AccessionNumber"),
                         patient=text(study, "PatientID"),
-                        modalities=tuple(
-                            each.strip() for each in text(study, "ModalitiesInStudy").split("\\")
-                        ),
+                        modalities=tuple(text(study, "ModalitiesInStudy").replace("\\", " ").split()),
                         date=text(study, "StudyDate"),
                         description=text(study, "StudyDescription"),
                         instances=text(study, "NumberOfStudyRelatedInstances"),

@@ -4,6 +4,7 @@ import threading
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from datetime import date
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,7 @@ from client_app.data.pacs.intake import Receiver
 from client_app.data.pacs.listing import Listed
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.settings import DimseSettings, Rate
-from client_app.data.pacs.source import Wanted
+from client_app.data.pacs.source import Query, Wanted
 from client_app.data.pacs.syntaxes import FIND, GET, MOVE, SOP_CLASSES
 from client_app.data.refusal import Refused
 from federation.errors import RunError
@@ -186,6 +187,7 @@ class Misbehaving:
         lies: that it says of one more file than there is.
         hidden: that it does not say of what kind its files are.
         twice: that it sends the first file once more, with other pixels.
+        modalities: what it says its study was taken with.
         asked: the files that each transfer was to bring.
     """
 
@@ -195,6 +197,7 @@ class Misbehaving:
     lies: bool = False
     hidden: bool = False
     twice: bool = False
+    modalities: str = "CT"
     asked: list[list[str]] = field(default_factory=list)
 
     def __enter__(self):
@@ -216,7 +219,12 @@ class Misbehaving:
         key, answer = event.identifier, Dataset()
         answer.QueryRetrieveLevel = key.QueryRetrieveLevel
         answer.StudyInstanceUID, answer.SeriesInstanceUID = self.study.uid, self.study.series_uid()
-        answer.AccessionNumber, answer.PatientID, answer.ModalitiesInStudy = self.study.accession, "P", "CT"
+        answer.AccessionNumber, answer.PatientID, answer.ModalitiesInStudy = (
+            self.study.accession,
+            "P",
+            self.modalities,
+        )
+        answer.StudyDate = self.study.date
         answer.NumberOfStudyRelatedInstances = self.study.slices + self.lies
         for place in range(self.study.slices if key.QueryRetrieveLevel == "IMAGE" else 1):
             answer.SOPInstanceUID = self.study.sop_uid(place)
@@ -300,6 +308,22 @@ class TestBrokenOff:
         assert len(list(dimse._in_turn([""]))) == 3
         assert all(len(contexts) <= 127 for contexts in dimse._in_turn([""]))
         assert len(pacs.asked) == 1
+
+    @pytest.mark.parametrize(("told", "wanted"), [("CT", "CT"), ("CT\\SR", "SR")])
+    def test_a_study_is_found_by_each_of_its_modalities(self, settings, study, told, wanted):
+        day = date(2024, 1, 1)
+        with Misbehaving(settings, study, modalities=told), archive(settings) as source:
+            assert len(list(source.find(Wanted(query=Query(wanted, day, day))))) == 1
+            assert list(source.find(Wanted(query=Query("MR", day, day)))) == []
+
+    def test_one_that_does_not_tell_modalities_cannot_be_queried(self, settings, study):
+        day = date(2024, 1, 1)
+        with (
+            Misbehaving(settings, study, modalities=""),
+            archive(settings) as source,
+            pytest.raises(RunError, match="does not tell the modalities"),
+        ):
+            list(source.find(Wanted(query=Query("CT", day, day))))
 
     @both_ways
     def test_nobody_there_is_told(self, settings, study, way, tmp_path):
