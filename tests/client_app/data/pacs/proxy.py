@@ -1,13 +1,12 @@
 """A real TCP proxy that ends TLS, checks certificates, or lets connections break in the middle."""
 
+import asyncio
 import contextlib
-import socket
-import ssl
 import threading
 
 
 class Proxy:
-    """Stands before a port of loopback, in a ``with`` block.
+    """Stands before a port of loopback, in a ``with`` block; in one thread, as a TLS connection needs it.
 
     Args:
         target: that port.
@@ -21,59 +20,53 @@ class Proxy:
         self._target, self._context = target, context
         self._after, self._holds = after, holds
         self.breaks = list(breaks)
-        self.connections = 0
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self._open = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self):
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread.start()
+        serving = asyncio.start_server(self._relay, "127.0.0.1", 0, ssl=self._context)
+        self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result()
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *_):
-        self._server.shutdown(socket.SHUT_RDWR)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _stop(self):
         self._server.close()
-        for one in list(self._open):
-            self._close(one)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
-    def _serve(self):
+    async def _relay(self, client_reader, client_writer):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                back = asyncio.create_task(self._pump(reader, client_writer, may_break=True))
+                forth = asyncio.create_task(self._pump(client_reader, writer))
+                await asyncio.wait({back, forth}, return_when=asyncio.FIRST_COMPLETED)
+                back.cancel()
+                forth.cancel()
+                await asyncio.gather(back, forth, return_exceptions=True)
+            finally:
+                writer.transport.abort()
         with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+            client_writer.close()
 
-    def _relay(self, client):
-        self._open.add(client)
-        with contextlib.suppress(OSError, ssl.SSLError):
-            if self._context:
-                client = self._context.wrap_socket(client, server_side=True)
-                self._open.add(client)
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._open.add(server)
-            self.connections += 1
-            threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
-            self._pump(server, client, may_break=True)
-            return
-        self._close(client)
-
-    def _pump(self, one, other, *, may_break=False):
+    async def _pump(self, reader, writer, *, may_break=False):
         left = None
-        with contextlib.suppress(OSError, ssl.SSLError, ValueError):
-            while data := one.recv(65536):
-                if may_break and self.breaks and self._after in data:
-                    may_break, left = False, self.breaks.pop(0)
-                if left is not None and len(data) >= left:
-                    other.sendall(data[:left])
-                    if self._holds:
-                        return
-                    break
-                other.sendall(data)
-                left = left if left is None else left - len(data)
-        self._close(one)
-        self._close(other)
-
-    def _close(self, one):
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-        one.close()
-        self._open.discard(one)
+        while data := await reader.read(65536):
+            if may_break and self.breaks and self._after in data:
+                may_break, left = False, self.breaks.pop(0)
+            writer.write(data if left is None else data[:left])
+            await writer.drain()
+            if left is not None and len(data) >= left:
+                if self._holds:
+                    await asyncio.Event().wait()
+                return
+            left = left if left is None else left - len(data)

@@ -283,6 +283,9 @@ class TestTls:
         self.fetch_beside_a_silent_one(hospital, tmp_path)
         assert fetched(tmp_path) == data_sets(hospital.studies)
 
+    # pynetdicom's threads end with an error where the port is closed before anybody has said a word.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     @pytest.mark.mutant(SILENT, "waits for a handshake as long as it takes")
     def test_without_an_end_it_would(self, hospital, tmp_path, monkeypatch):
         monkeypatch.setattr(tls_module, "_Impatient", ssl.SSLContext)
