@@ -165,7 +165,10 @@ class DimseSource:
                 f"{self._settings.title!r} itself?"
             )
         if not made.is_established:
-            raise DroppedError(f"{where} does not answer as a PACS does")
+            # Some close the connection so soon that their rejection is not read.
+            raise DroppedError(
+                f"{where} does not answer, or not to the AE title {self._settings.own_title!r}"
+            )
         try:
             with undisturbed(made):
                 yield made

@@ -104,7 +104,7 @@ class TestFind:
         changes = {"credentials": nobody} if way == "dicomweb" else {"own_title": "NOBODY"}
         with (
             archive(pacs.settings(way, **changes)) as source,
-            pytest.raises(RunError, match=r"rejects us|says no"),
+            pytest.raises(RunError, match=r"AE title|says no"),
         ):
             list(source.find(Wanted(accessions=("ACC40001",))))
 
