@@ -1,0 +1,143 @@
+"""Whose data may be used, by the server and by the hospital's list: before images are pulled, and again."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from itertools import islice
+from typing import TypeVar
+
+from client_app.data.fhir.bundle import Json
+from client_app.data.fhir.client import FhirClient
+from client_app.data.fhir.codes import any_of, escaped
+from client_app.data.fhir.consent import ConsentRules, Decision, any_listed, comparable, decide
+from client_app.data.fhir.parts import Reference
+from client_app.data.fhir.resources import Consent, Patient, read
+from client_app.desk.patient_list import patients_in
+from federation.errors import DataError
+
+# Patients in one search.
+CHUNK = 50
+
+Item = TypeVar("Item")
+
+
+class ConsentGate:
+    """Decides on patients by the numbers that the hospital gave them."""
+
+    def __init__(self, client: FhirClient, system: str, rules: ConsentRules, today: date) -> None:
+        """Read the hospital's list.
+
+        Args:
+            client: the server.
+            system: identifier system of the hospital's numbers.
+            rules: of the hospital.
+            today: the day on which is decided.
+
+        Raises:
+            DataError: the list of opt-outs cannot be read.
+        """
+        self._client, self._system, self._rules, self._today = client, system, rules, today
+        listed = () if rules.opt_outs is None else patients_in(rules.opt_outs)
+        self._opted_out = frozenset(comparable(number) for number in listed)
+
+    def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
+        """What holds now for each of the hospital's ``numbers``; whom the server does not know is out.
+
+        A consent counts for all records of a person: those with the same number, and those linked with them.
+        """
+        decisions: dict[str, Decision] = {}
+        for some in chunks(sorted(set(numbers))):
+            decisions |= self._decided(some)
+        return decisions
+
+    def _decided(self, numbers: Sequence[str]) -> dict[str, Decision]:
+        query = any_of(f"{escaped(self._system)}|{escaped(number)}" for number in numbers)
+        people = self._linked(self._patients({"identifier": query}))
+        consents = self._consents(people)
+        decisions = {}
+        for number in numbers:
+            own = {key for key, each in people.items() if number in each.numbers(self._system, old=True)}
+            joined = {key for key, each in people.items() if key in own or own & each.linked}
+            joined = joined.union(*(people[key].linked for key in own)) & people.keys()
+            called = {number}.union(*(people[key].numbers(self._system, old=True) for key in joined))
+            said = [consent for key in sorted(joined) for consent in consents.get(key, ())]
+            decisions[number] = self._decide(called, len(own), said)
+        return decisions
+
+    def _linked(self, records: dict[str, Patient]) -> dict[str, Patient]:
+        """The ``records``, and those that they are linked to or that are linked to them."""
+        to = {link for each in records.values() for link in each.linked} - records.keys()
+        queries = [("_id", some) for some in chunks(sorted(to))]
+        queries += [("link", [f"Patient/{key}" for key in some]) for some in chunks(sorted(records))]
+        people = dict(records)
+        for name, some in queries:
+            people |= self._patients({name: any_of(some)})
+        return people
+
+    def _decide(self, called: Collection[str], records: int, consents: Sequence[Consent | None]) -> Decision:
+        if any_listed(called, self._opted_out):
+            return Decision(False, "opted-out", records)
+        if not records:
+            return Decision(False, "not-found", records)
+        found = decide(consents, self._rules, self._today)
+        return Decision(found.allowed, found.rule, records)
+
+    def _patients(self, query: Mapping[str, str]) -> dict[str, Patient]:
+        found = {}
+        for resource in self._client.search("Patient", query):
+            patient = read(Patient, resource)
+            if patient is None:
+                raise DataError(
+                    "FHIR Patient: a record that is asked for cannot be read; ask the server's vendor"
+                )
+            found[patient.id] = patient
+        return found
+
+    def _consents(self, patients: Collection[str]) -> dict[str, list[Consent | None]]:
+        found: dict[str, list[Consent | None]] = {}
+        for some in chunks(sorted(patients)):
+            for resource in self._client.search(
+                "Consent", {"patient": any_of(f"Patient/{key}" for key in some)}
+            ):
+                found.setdefault(asked_for("Consent", resource, "patient", some), []).append(
+                    read(Consent, resource)
+                )
+        return found
+
+
+def to_tombstone(
+    stored: Iterable[str], decisions: Mapping[str, Decision], pseudonym: Callable[[str], str]
+) -> dict[str, str]:
+    """The patients in a store who may not be used any more, each with the rule.
+
+    Args:
+        stored: pseudonyms of the store's patients.
+        decisions: by the hospital's number, of everybody who may be in the store.
+        pseudonym: of a number.
+    """
+    known = {pseudonym(number): decision for number, decision in decisions.items()}
+    missing = Decision(False, "not-found")
+    now = {patient: known.get(patient, missing) for patient in stored}
+    return {patient: decision.rule for patient, decision in now.items() if not decision.allowed}
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The ``items`` in lists of ``CHUNK`` or fewer."""
+    rest = iter(items)
+    while some := list(islice(rest, CHUNK)):
+        yield some
+
+
+def asked_for(kind: str, resource: Json, field: str, patients: Collection[str]) -> str:
+    """The id of the patient whom a ``resource`` is about, who is one of those that were asked for.
+
+    Raises:
+        DataError: it is not; the server does not heed whom it is asked for.
+    """
+    reference = read(Reference, resource.get(field) or {})
+    target = (reference.target if reference else None) or ""
+    key = target.removeprefix("Patient/")
+    if target == key or key not in patients:
+        raise DataError(
+            f"FHIR {kind}: the server tells of patients that it was not asked for; ask its vendor"
+        )
+    return key

@@ -1,0 +1,80 @@
+"""OAuth2 client credentials (RFC 6749, section 4.4): a token, fetched when it is needed, and renewed."""
+
+import stat
+import time
+from pathlib import Path
+
+import httpx
+
+from client_app.data.fhir.settings import FhirSettings
+from federation.errors import ConfigError
+
+# A token that is about to run out may do so on its way.
+_MARGIN_SECONDS = 10.0
+_LIFETIME_SECONDS = 300.0  # of a token that does not say
+
+
+class Tokens:
+    """The token of one client; the secret and the token are in no message and no repr."""
+
+    def __init__(self, settings: FhirSettings) -> None:
+        """Read the client's secret.
+
+        Raises:
+            ConfigError: it cannot be read, is empty, or others may read it.
+        """
+        self._settings = settings
+        self._secret = "" if settings.secret_file is None else _secret(settings.secret_file)
+        self._token: str | None = None
+        self._ends = 0.0
+
+    def forget(self) -> None:
+        """The server did not accept the token; the next request gets another one."""
+        self._token = None
+
+    def headers(self, http: httpx.Client) -> dict[str, str]:
+        """What a request carries; empty where the server wants no token.
+
+        Raises:
+            ConfigError: the token server does not accept the client, or does not answer as RFC 6749 says.
+            httpx.RequestError: it could not be reached.
+            httpx.HTTPStatusError: it has trouble of its own.
+        """
+        if self._settings.token_url is None:
+            return {}
+        if self._token is None or time.monotonic() >= self._ends:
+            self._token, seconds = self._fetch(http, self._settings.token_url)
+            self._ends = time.monotonic() + seconds - _MARGIN_SECONDS
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def _fetch(self, http: httpx.Client, url: str) -> tuple[str, float]:
+        credentials = httpx.BasicAuth(self._settings.client_id or "", self._secret)
+        answer = http.post(url, data={"grant_type": "client_credentials"}, auth=credentials)
+        if answer.status_code in (400, 401, 403):
+            raise ConfigError(
+                f"the token server refuses the client (HTTP {answer.status_code}); see to "
+                "ingest.fhir.client_id and to what secret_file holds"
+            )
+        answer.raise_for_status()
+        try:
+            told = answer.json()
+            token, seconds = told["access_token"], float(told.get("expires_in", _LIFETIME_SECONDS))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            token, seconds = None, 0.0
+        # It goes into a header as it is.
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigError(f"{url} gives no token; see to ingest.fhir.token_url")
+        return token, seconds
+
+
+def _secret(path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"ingest.fhir.secret_file={path} cannot be read ({type(error).__name__})") from None
+    if mode & 0o077:
+        raise ConfigError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
+    if not secret:
+        raise ConfigError(f"{path} is empty; it holds the client's secret")
+    return secret

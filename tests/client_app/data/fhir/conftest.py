@@ -1,0 +1,51 @@
+"""Clients of servers, and a cohort to look for."""
+
+from contextlib import contextmanager
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from fhir_patients import MRN
+from omegaconf import OmegaConf
+
+from client_app.data.fhir.client import FhirClient
+from client_app.data.fhir.cohort import CohortFinder
+from client_app.data.fhir.consent import ConsentRules
+from client_app.data.fhir.definition import CohortDefinition
+from client_app.data.fhir.gate import ConsentGate
+from client_app.data.fhir.settings import FhirSettings
+from federation.schema import validated
+
+LUNG_NODULE = Path(__file__).parents[4] / "conf/cohort/lung_nodule.yaml"
+
+
+def pseudonym(number):
+    return sha256(f"key/{number}".encode()).hexdigest()[:16]
+
+
+def changed(path, value=None, **changes):
+    """The lung nodule cohort with what stands at the dotted ``path`` set to ``value``."""
+    definition = OmegaConf.load(LUNG_NODULE)
+    OmegaConf.update(definition, path, value, merge=False)
+    return validated(CohortDefinition, OmegaConf.to_container(definition), "cohort")
+
+
+@pytest.fixture
+def definition():
+    return validated(CohortDefinition, OmegaConf.to_container(OmegaConf.load(LUNG_NODULE)), "cohort")
+
+
+@contextmanager
+def asking(url, **settings):
+    """A client of the server at ``url`` that never waits."""
+    chosen = FhirSettings(url=url, patient_system=MRN, **{"page": 50, **settings})
+    with FhirClient(chosen, sleep=lambda _: None) as client:
+        yield client
+
+
+def found(url, definition, today=None, **rules):
+    """The cohort that the server at ``url`` has."""
+    with asking(url) as client:
+        gate = ConsentGate(client, MRN, ConsentRules(**rules), today or date.today())
+        return CohortFinder(client, definition, gate, MRN).select(pseudonym)
