@@ -152,7 +152,11 @@ class FhirClient:
     def _try(
         self, kind: str, method: str, url: httpx.URL, form: Mapping[str, str] | None
     ) -> "bytes | _Trouble":
-        headers = {"Accept": "application/fhir+json", "Prefer": "handling=strict"}
+        headers = {
+            "Accept": "application/fhir+json",
+            "Accept-Encoding": "gzip",
+            "Prefer": "handling=strict",
+        }
         try:
             headers |= self._tokens.headers(self._http)
             with self._http.stream(method, url, data=form, headers=headers) as answer:
@@ -166,6 +170,9 @@ class FhirClient:
 
     def _body(self, kind: str, answer: httpx.Response) -> bytes:
         """The unpacked content, which may be no larger and no slower than is sensible."""
+        # A piece of these unpacks to a thousand times its size at most; of others, or of two, to anything.
+        if answer.headers.get("content-encoding", "identity").lower() not in ("gzip", "identity"):
+            raise DataError(f"FHIR {kind}: an answer is packed by something else than gzip; ask its vendor")
         most, started = self._settings.most_page_mib * 2**20, time.monotonic()
         body = bytearray()
         for chunk in answer.iter_bytes():

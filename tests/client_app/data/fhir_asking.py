@@ -5,7 +5,6 @@ from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
-import pytest
 from fhir_patients import MRN
 from omegaconf import OmegaConf
 
@@ -17,23 +16,19 @@ from client_app.data.fhir.gate import ConsentGate
 from client_app.data.fhir.settings import FhirSettings
 from federation.schema import validated
 
-LUNG_NODULE = Path(__file__).parents[4] / "conf/cohort/lung_nodule.yaml"
+LUNG_NODULE = Path(__file__).parents[3] / "conf/cohort/lung_nodule.yaml"
 
 
 def pseudonym(number):
     return sha256(f"key/{number}".encode()).hexdigest()[:16]
 
 
-def changed(path, value=None, **changes):
-    """The lung nodule cohort with what stands at the dotted ``path`` set to ``value``."""
+def lung_nodule(**changes):
+    """The cohort of ``conf/cohort/lung_nodule.yaml``; ``a__b=value`` sets what stands at ``a.b``."""
     definition = OmegaConf.load(LUNG_NODULE)
-    OmegaConf.update(definition, path, value, merge=False)
+    for path, value in changes.items():
+        OmegaConf.update(definition, path.replace("__", "."), value, merge=False)
     return validated(CohortDefinition, OmegaConf.to_container(definition), "cohort")
-
-
-@pytest.fixture
-def definition():
-    return validated(CohortDefinition, OmegaConf.to_container(OmegaConf.load(LUNG_NODULE)), "cohort")
 
 
 @contextmanager
