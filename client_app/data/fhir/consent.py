@@ -129,8 +129,10 @@ def _by_policy(consent: Consent) -> Stance | None:
 
 def _once_permitted(consent: Consent) -> bool:
     """Whether it permitted anything, or does not say what it did."""
-    kinds = {_by_policy(consent), *_kinds(consent.provision)}
-    return "permit" in kinds or kinds == {None}
+    kinds = set(_kinds(consent.provision))
+    if consent.provision is None or consent.provision.type is None:
+        kinds.add(_by_policy(consent) or "permit")
+    return "permit" in kinds
 
 
 def _kinds(provision: Provision | None) -> Iterable[Stance]:
@@ -144,14 +146,21 @@ def _kinds(provision: Provision | None) -> Iterable[Stance]:
 def _of_provision(
     provision: Provision, base: Stance | None, rules: ConsentRules, today: date
 ) -> Stance | None:
-    """What a provision and its exceptions come to; any denial among them is one."""
+    """What the outermost provision and its exceptions come to; any denial among those is one."""
+    if any(_denied_inside(each, rules, today) for each in provision.provision):
+        return "deny"
     inner = [_of_provision(each, None, rules, today) for each in provision.provision]
     kind = provision.type or base
-    if "deny" in inner:
-        return "deny"
     if (kind == "permit" or "permit" in inner) and _covers(provision, rules, today):
         return "permit"
     return "deny" if kind == "deny" and _denies(provision, rules, today) else None
+
+
+def _denied_inside(provision: Provision, rules: ConsentRules, today: date) -> bool:
+    """Whether an exception, or one of its own, denies."""
+    if provision.type == "deny" and _denies(provision, rules, today):
+        return True
+    return any(_denied_inside(each, rules, today) for each in provision.provision)
 
 
 def _covers(provision: Provision, rules: ConsentRules, today: date) -> bool:

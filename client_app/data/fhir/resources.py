@@ -312,11 +312,19 @@ Read = TypeVar("Read", bound=Part)
 
 
 def read(kind: type[Read], resource: Json) -> Read | None:
-    """The ``resource`` as far as it is read; None where it is not as R4 says."""
+    """The ``resource`` as far as it is read; None where it is not as R4 says, or may mean something else."""
     try:
-        return kind.model_validate(resource)
+        return None if _modified(resource) else kind.model_validate(resource)
     except (ValidationError, RecursionError):
         return None
+
+
+def _modified(value: object) -> bool:
+    """Whether something in it changes what the rest means; then R4, 2.4.0.1, forbids to read on."""
+    if isinstance(value, Mapping):
+        told = any(value.get(key) for key in ("modifierExtension", "implicitRules"))
+        return told or any(_modified(each) for each in value.values())
+    return isinstance(value, list) and any(_modified(each) for each in value)
 
 
 def _imaging(references: tuple[Reference, ...]) -> frozenset[str]:

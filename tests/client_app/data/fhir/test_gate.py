@@ -1,0 +1,214 @@
+"""Consents and opt-outs of people, as a real server has them."""
+
+from datetime import date
+
+import httpx
+import pytest
+from fhir_asking import asking, pseudonym
+from fhir_patients import MRN, nodule_patient_bundle, research_consent, transaction
+from fhir_scripted import scripted
+from fhir_server import running_fhir_server
+
+from client_app.data.fhir import gate as module
+from client_app.data.fhir.consent import ConsentRules, Decision
+from client_app.data.fhir.gate import ConsentGate, to_tombstone
+from federation.errors import DataError
+
+LISTED, LINKED = (
+    "an opt-out by a number that is written otherwise",
+    "a denial in another record of the person",
+)
+NOBODY = "a server that tells of others than were asked for"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_fhir_server() as server:
+        yield server
+
+
+@pytest.fixture
+def person(server, request):
+    """``person(number, consent)``: their number and the id of their record."""
+
+    def post(number, consent="permit", **changes):
+        numbered = f"{request.node.name}/{number}"
+        bundle = nodule_patient_bundle(
+            numbered, study_uid="1.2", accession="A", malignant=None, diameter_mm=None, consent=consent
+        )
+        patient = bundle["entry"][0]["resource"]
+        patient.update(changes)
+        bundle["entry"] = [
+            each for each in bundle["entry"] if each["resource"]["resourceType"] in ("Patient", "Consent")
+        ]
+        server.post(bundle)
+        found = httpx.get(f"{server.url}/Patient?_count=200").json()
+        return numbered, found["entry"][-1]["resource"]["id"]
+
+    return post
+
+
+def checked(server, *numbers, opt_outs=None, policy="opt_in", url=None):
+    with asking(url or server.url) as client:
+        rules = ConsentRules(policy=policy, opt_outs=opt_outs)
+        return ConsentGate(client, MRN, rules, date.today()).check(numbers)
+
+
+@pytest.mark.parametrize(
+    ("consent", "opt_in", "opt_out"),
+    [
+        ("permit", "permitted", "permitted"),
+        ("deny", "denied", "denied"),
+        ("nested-deny", "denied", "denied"),
+        ("rejected", "denied", "denied"),
+        ("expired", "no-permit", "not-denied"),
+        ("draft", "no-permit", "not-denied"),
+        ("none", "no-permit", "not-denied"),
+    ],
+)
+def test_a_patient_is_in_by_the_hospitals_policy(consent, opt_in, opt_out, person, server):
+    number, _ = person("1", consent)
+    assert checked(server, number)[number].rule == opt_in
+    assert checked(server, number, policy="opt_out")[number].rule == opt_out
+
+
+@pytest.mark.parametrize("policy", ["opt_in", "opt_out"])
+def test_whom_the_server_does_not_know_is_out(server, policy):
+    assert checked(server, "nobody", policy=policy) == {"nobody": Decision(False, "not-found", 0)}
+
+
+def test_signs_of_the_search_mean_themselves(server):
+    with scripted(lambda _: (200, {}, {"resourceType": "Bundle"})) as recording:
+        checked(server, "1,2|3$4\\5", url=recording.url)
+    [query] = recording.asked[0].form["identifier"]
+    assert query == f"{MRN}|1\\,2\\|3\\$4\\\\5"
+
+
+def listed(tmp_path, *numbers):
+    file = tmp_path / "opt_outs.csv"
+    file.write_text("patient\n" + "".join(f"{number}\n" for number in numbers))
+    return file
+
+
+@pytest.mark.attack(LISTED, held_by="numbers are compared without case, spaces and zeros in front")
+@pytest.mark.parametrize("written", ["{}", "00{}", "{} ", "upper"])
+def test_whoever_opted_out_is_out_whatever_else_is_said(written, person, server, tmp_path):
+    number, _ = person("ab")
+    told = number.upper() if written == "upper" else written.format(number)
+    assert checked(server, number, opt_outs=listed(tmp_path, "x", told))[number].rule == "opted-out"
+
+
+@pytest.mark.mutant(LISTED, how="numbers are compared as they are")
+def test_a_number_that_is_compared_as_it_is_misses_the_patient(person, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "comparable", str)
+    monkeypatch.setattr("client_app.data.fhir.consent.comparable", str)
+    number, _ = person("ab")
+    assert checked(server, number, opt_outs=listed(tmp_path, f"00{number}"))[number].allowed
+
+
+def test_a_list_that_is_missing_stops_everything(server, tmp_path):
+    with pytest.raises(DataError, match=r"opt_outs.csv cannot be read"):
+        checked(server, "1", opt_outs=tmp_path / "opt_outs.csv")
+
+
+def linked(kind, key):
+    return [{"type": kind, "other": {"reference": f"Patient/{key}"}}]
+
+
+def denied_elsewhere(person, direction):
+    """The number of somebody who permits in one record and denies in another."""
+    if direction == "the old one names the new":
+        number, key = person("new")
+        person("old", "deny", link=linked("replaced-by", key))
+    elif direction == "the new one names the old":
+        _, key = person("old", "deny")
+        number, _ = person("new", link=linked("replaces", key))
+    else:
+        number, _ = person("new")
+        person("new", "deny")
+    return number
+
+
+@pytest.mark.attack(LINKED, held_by="consents of all records with the number, and of those linked, are read")
+@pytest.mark.parametrize(
+    "direction", ["the old one names the new", "the new one names the old", "one number"]
+)
+def test_a_denial_in_another_record_of_the_person_counts(direction, person, server):
+    number = denied_elsewhere(person, direction)
+    assert checked(server, number)[number].rule == "denied"
+
+
+@pytest.mark.mutant(LINKED, how="only the record itself is read")
+@pytest.mark.parametrize("direction", ["the old one names the new", "the new one names the old"])
+def test_the_record_itself_does_not_say_it_all(direction, person, server, monkeypatch):
+    number = denied_elsewhere(person, direction)
+    monkeypatch.setattr(ConsentGate, "_linked", lambda self, records: records)
+    assert checked(server, number)[number].allowed
+
+
+def test_an_opt_out_by_an_old_number_counts(person, server, tmp_path):
+    person(
+        "new", identifier=[{"system": MRN, "value": "NEW-7"}, {"system": MRN, "value": "OLD-7", "use": "old"}]
+    )
+    assert checked(server, "NEW-7")["NEW-7"].allowed
+    assert checked(server, "NEW-7", opt_outs=listed(tmp_path, "old-7"))["NEW-7"].rule == "opted-out"
+
+
+def test_two_records_with_one_number_are_counted(person, server):
+    number, _ = person("same")
+    person("same")
+    assert checked(server, number)[number] == Decision(True, "permitted", 2)
+
+
+def test_whoever_withdraws_later_is_on_the_list_to_tombstone(person, server):
+    numbers = [person(name)[0] for name in ("stays", "denies", "leaves")]
+    stored = [pseudonym(number) for number in numbers]
+    before = checked(server, *numbers)
+    assert to_tombstone(stored, before, pseudonym) == {}
+
+    found = httpx.get(f"{server.url}/Patient", params={"identifier": f"{MRN}|{numbers[1]}"}).json()
+    key = found["entry"][0]["resource"]["id"]
+    urn = "urn:uuid:7b1e2c44-8a1b-4c55-9d60-2f0c1b0c0a01"
+    server.post(transaction([(urn, research_consent(f"Patient/{key}", "deny", on="2026-01-01"))]))
+    now = checked(server, *numbers[:2])
+    assert to_tombstone(stored, now, pseudonym) == {stored[1]: "denied", stored[2]: "not-found"}
+
+
+def of_another(request):
+    kind = request.path.split("/")[2]
+    resource = {
+        "resourceType": kind,
+        "id": "x",
+        "status": "active",
+        "patient": {"reference": "Patient/other"},
+    }
+    if kind == "Patient":
+        resource = {"resourceType": kind, "id": "p", "identifier": [{"system": MRN, "value": "1"}]}
+    return 200, {}, {"resourceType": "Bundle", "entry": [{"resource": resource}]}
+
+
+@pytest.mark.attack(NOBODY, held_by="each resource is of a patient who was asked for")
+def test_a_server_that_does_not_heed_whom_it_is_asked_for_is_not_believed(server):
+    with (
+        scripted(of_another) as deaf,
+        pytest.raises(DataError, match="tells of patients that it was not asked for"),
+    ):
+        checked(server, "1", url=deaf.url)
+
+
+@pytest.mark.mutant(NOBODY, how="whatever comes is taken for the first patient's")
+def test_what_is_taken_for_the_patients_own_decides_on_them(server, monkeypatch):
+    monkeypatch.setattr(module, "asked_for", lambda kind, resource, field, patients: sorted(patients)[0])
+    with scripted(of_another) as deaf:
+        assert checked(server, "1", url=deaf.url)["1"].rule == "unreadable-consent"
+
+
+def test_a_record_that_cannot_be_read_is_not_found(server):
+    broken = {"resourceType": "Patient", "id": "p", "identifier": "1"}
+
+    def answer(request):
+        entries = [{"resource": broken}] if "Patient" in request.path else []
+        return 200, {}, {"resourceType": "Bundle", "entry": entries}
+
+    with scripted(answer) as strange:
+        assert checked(server, "1", url=strange.url, policy="opt_out")["1"].rule == "not-found"
