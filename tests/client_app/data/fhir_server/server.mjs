@@ -9,6 +9,7 @@ import {
   indexSearchParameterBundle,
   indexStructureDefinitionBundle,
   isOk,
+  matchesSearchRequest,
   normalizeOperationOutcome,
   validateResource,
 } from '@medplum/core';
@@ -29,6 +30,25 @@ class ValidatedRepository extends MemoryRepository {
   async createResource(resource) {
     validateResource(resource);
     return super.createResource(resource);
+  }
+
+  /** As the repository does it, but of many patients each resource is only held against its own. */
+  async search(request) {
+    const ofPatients = request.filters?.find((filter) => filter.code === 'patient');
+    if (!ofPatients) {
+      return super.search(request);
+    }
+    const others = request.filters.filter((filter) => filter !== ofPatients);
+    const patients = new Set(ofPatients.value.split(','));
+    const found = [...(this.resources.get(request.resourceType)?.values() ?? [])].filter((resource) => {
+      const value = (resource.subject ?? resource.patient)?.reference;
+      return (
+        patients.has(value) &&
+        matchesSearchRequest(resource, { ...request, filters: [...others, { ...ofPatients, value }] })
+      );
+    });
+    const page = found.slice(request.offset, request.offset + request.count);
+    return { resourceType: 'Bundle', type: 'searchset', total: found.length, entry: page.map((resource) => ({ resource })) };
   }
 }
 
