@@ -53,48 +53,48 @@ def _counts(selection: Selection) -> Iterator[Finding]:
     yield Finding(
         "patients",
         "ok",
-        f"{taken} in with {len(selection.cases)} studies, {len(selection.verdicts) - taken} out",
+        f"{taken} in with {_studies(len(selection.cases))}, {len(selection.verdicts) - taken} out",
     )
     for name, count in sorted(selection.tally.classes.items()):
-        yield Finding(f"class {name}", "ok", f"{count} patients")
+        yield Finding(f"class {name}", "ok", _patients(count))
 
 
 def _required(definition: CohortDefinition, selection: Selection) -> Iterator[Finding]:
     """Why a hospital is below what the study asks for."""
     requires, tally = definition.requires, selection.tally
     taken = sum(verdict.taken for verdict in selection.verdicts)
-    told = f"{taken} patients, and {requires.patients} are required"
+    told = f"{_patients(taken)}, and {requires.patients} are required"
     short = "" if taken >= requires.patients else "see below why patients are out; the study cannot run here"
     yield Finding("required: patients", "problem" if short else "ok", told, short)
     if requires.patients_of_each_class:
         for name in definition.features[definition.label].classes:
             count, least = tally.classes[name], requires.patients_of_each_class
-            told = f"{count} patients, and {least} are required"
+            told = f"{_patients(count)}, and {least} are required"
             short = "" if count >= least else "the study cannot run here"
             yield Finding(f"required: class {name}", "problem" if short else "ok", told, short)
     for name, share in requires.features.items():
         known = sum(name in case.features for case in selection.cases)
         cases = len(selection.cases)
-        told = f"known in {known} of {cases} studies, and {share:.0%} are required"
+        told = f"known in {known} of {_studies(cases)}, and {share:.0%} are required"
         enough = cases > 0 and known >= share * cases
         remedy = "" if enough else "see below why it is not known; the study cannot run here"
         yield Finding(f"required: {name}", "ok" if enough else "problem", told, remedy)
 
 
 def _rules(tally: Tally) -> Iterator[Finding]:
-    for what, counts in (("patients", tally.out), ("studies", tally.studies_out)):
+    kinds = (("patients", _patients, tally.out), ("studies", _studies, tally.studies_out))
+    for what, told, counts in kinds:
         for rule, count in sorted(counts.items()):
-            yield Finding(
-                f"{what} out: {rule}", _state(rule in _RULES), f"{count} {what}", _RULES.get(rule, "")
-            )
+            remedy = _RULES.get(rule, "")
+            yield Finding(f"{what} out: {rule}", _state(rule in _RULES), told(count), remedy)
 
 
 def _features(definition: CohortDefinition, tally: Tally) -> Iterator[Finding]:
     for name in definition.features:
         counts = {problem: count for (feature, problem), count in tally.features.items() if feature == name}
-        yield Finding(f"{name}: known", "ok", f"{counts.pop('known', 0)} studies")
+        yield Finding(f"{name}: known", "ok", _studies(counts.pop("known", 0)))
         for problem, count in sorted(counts.items()):
-            told = f"{count} studies"
+            told = _studies(count)
             if problem == "unit-mismatch":
                 units = {unit for feature, unit in tally.units if feature == name}
                 shown = sorted(units & _UNITS) + (["others"] if units - _UNITS else [])
@@ -128,13 +128,21 @@ def _order(tally: Tally) -> Iterator[Finding]:
             f"duplicates: {kind}", _state(count > 0), str(count), "see to the records" if count else ""
         )
     yield Finding(
-        "images without a record", "ok", f"{tally.without_record} patients have none of the findings"
+        "images without a record", "ok", f"{_patients(tally.without_record)} with none of the findings"
     )
-    yield Finding("records without images", "ok", f"{tally.without_images} patients have no images")
+    yield Finding("records without images", "ok", f"{_patients(tally.without_images)} with no images")
     for kind, count in sorted(tally.unreadable.items()):
         yield Finding(
             f"unreadable: {kind}", "warning", f"{count} are not as R4 says", "ask the server's vendor"
         )
+
+
+def _patients(count: int) -> str:
+    return f"{count} patient" + "s" * (count != 1)
+
+
+def _studies(count: int) -> str:
+    return f"{count} " + ("study" if count == 1 else "studies")
 
 
 def _state(wrong: bool) -> State:
