@@ -13,7 +13,7 @@ from client_app.data.fhir.definition import CohortDefinition
 from client_app.data.fhir.gate import ConsentGate, asked_for, chunks
 from client_app.data.fhir.judge import Case, Judge, Record
 from client_app.data.fhir.parts import Code
-from client_app.data.fhir.resources import KINDS, ImagingStudy, OfPatient, Patient, Read, read
+from client_app.data.fhir.resources import KINDS, ImagingStudy, Observation, OfPatient, Patient, Read, read
 from client_app.data.fhir.tally import Tally
 
 
@@ -126,8 +126,8 @@ class CohortFinder:
         """Ids of the patients who have each of the findings."""
         found: dict[str, set[str]] = {}
         for name, criterion in self._definition.who.having.items():
-            codes = self._definition.codes(criterion.codes)
-            resources = self._search(KINDS[criterion.resource], {"code": token(codes)})
+            kind, codes = KINDS[criterion.resource], self._definition.codes(criterion.codes)
+            resources = self._search(kind, _by_code(kind, codes))
             found[name] = {
                 each.patient for each in resources if each.current and each.coded & codes and each.patient
             }
@@ -169,11 +169,11 @@ class CohortFinder:
         asked: list[tuple[type[OfPatient], frozenset[Code]]] = [(ImagingStudy, frozenset())]
         asked += [(KINDS[kind], codes) for kind, codes in self._definition.searches.items()]
         for kind, codes in asked:
-            query = {"patient": patients, **({"code": token(codes)} if codes else {})}
+            query = {"patient": patients, **_by_code(kind, codes)}
             for resource in self._search(kind, query, of=keys):
                 told[resource.patient].append(resource)
                 if resource.current:
-                    self._tally.codes.update(resource.coded | resource.answers)
+                    self._tally.codes.update((resource.coded | resource.answers) & self._definition.all_codes)
         return told
 
     def _search(self, kind: type[Read], query: Mapping[str, str], of: Sequence[str] = ()) -> Iterator[Read]:
@@ -186,3 +186,9 @@ class CohortFinder:
                 self._tally.unreadable[kind.__name__] += 1
             else:
                 yield resource
+
+
+def _by_code(kind: type[Read], codes: frozenset[Code]) -> dict[str, str]:
+    """The search for what is about one of the ``codes``; of observations their components, too."""
+    name = "combo-code" if kind is Observation else "code"
+    return {name: token(codes)} if codes else {}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -213,6 +214,11 @@ class CohortDefinition(Frozen):
         """The codes as FHIR has them, under every address of their systems."""
         systems = {**SYSTEMS, **self.systems}
         return frozenset().union(*(resolved(text, systems) for text in texts))
+
+    @cached_property
+    def all_codes(self) -> frozenset[Code]:
+        """Every code that it names."""
+        return self.codes(self._texts())
 
     @property
     def searches(self) -> dict[str, frozenset[Code]]:

@@ -27,7 +27,6 @@ _RULES = {
     "several-numbers": "give each record one number of ingest.fhir.patient_system, and mark others as old",
     "shared-number": "join the records, or give each a number of its own",
     "shared-study": "find out whose study it is",
-    "replaced-record": "",
     "unreadable-record": "ask the server's vendor; the record is not as R4 says",
     "unreadable-consent": "see what the consent says, and write it as R4 says",
     "not-found": "the server does not find the record by its number",

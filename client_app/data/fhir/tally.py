@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from client_app.data.fhir.parts import Code
 
 
-@dataclass
+@dataclass(repr=False)
 class Tally:
     """See the module; each is a count.
 

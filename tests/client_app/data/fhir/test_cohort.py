@@ -72,6 +72,17 @@ def modified(bundle, kind):
     return bundle
 
 
+def measured_inside(bundle):
+    """One whose diameter is a component of a panel."""
+    [diameter, _] = resources(bundle, "Observation")
+    component = {name: diameter.pop(name) for name in ("code", "valueQuantity")}
+    diameter |= {
+        "code": {"coding": [{"system": "http://loinc.org", "code": "21889-1"}]},
+        "component": [component],
+    }
+    return bundle
+
+
 def with_operation(bundle):
     """One who had a part of the lung removed."""
     operation = {
@@ -130,6 +141,7 @@ STRANGE = {
     1023: (fine(1023), ("opted-out",)),
     1024: (modified(fine(1024), "DiagnosticReport"), ("missing-malignancy",)),
     1025: (modified(fine(1025), "Consent"), ("unreadable-consent",)),
+    1027: (measured_inside(fine(1027)), ()),
     1026: (modified(fine(1026), "Patient"), ("unreadable-record",)),
 }
 
@@ -178,7 +190,7 @@ def test_the_right_patients_are_in(selection):
     usual_ones = {f"MRN-{number:05d}" for number in range(240) if not expected_out(number)}
     strange_ones = {f"MRN-{number:05d}" for number, (_, out) in STRANGE.items() if not out}
     assert {case.patient for case in selection.cases} == usual_ones | strange_ones
-    assert len(selection.cases) == len(usual_ones | strange_ones) == 74
+    assert len(selection.cases) == len(usual_ones | strange_ones) == 75
 
 
 def test_for_every_patient_it_is_said_why(selection):
@@ -222,6 +234,7 @@ def test_what_is_known_of_a_study_is_in_the_definitions_units(selection):
         }
         assert (case.study_uid, case.accession) == (f"1.2.826.0.1.3680043.{number}", f"ACC{number:05d}")
     assert "diameter_mm" not in cases["MRN-01022"].features
+    assert cases["MRN-01027"].features["diameter_mm"] == 12.0
 
 
 @pytest.mark.attack(OPTED_OUT, held_by="consent and the list are asked before any study is chosen")
