@@ -11,7 +11,7 @@ from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.codes import any_of, token
 from client_app.data.fhir.definition import CohortDefinition
 from client_app.data.fhir.gate import ConsentGate, asked_for, chunks
-from client_app.data.fhir.judge import Case, Judge, Record
+from client_app.data.fhir.judge import Case, Judge, Record, Wanted
 from client_app.data.fhir.parts import Code
 from client_app.data.fhir.resources import KINDS, ImagingStudy, Observation, OfPatient, Patient, Read, read
 from client_app.data.fhir.tally import Tally
@@ -124,13 +124,11 @@ class CohortFinder:
 
     def _findings(self) -> dict[str, set[str]]:
         """Ids of the patients who have each of the findings."""
-        found: dict[str, set[str]] = {}
+        found = {}
         for name, criterion in self._definition.who.having.items():
-            kind, codes = KINDS[criterion.resource], self._definition.codes(criterion.codes)
-            resources = self._search(kind, _by_code(kind, codes))
-            found[name] = {
-                each.patient for each in resources if each.current and each.coded & codes and each.patient
-            }
+            wanted = Wanted(self._definition, criterion)
+            resources = self._search(wanted.kind, _by_code(wanted.kind, wanted.codes))
+            found[name] = {each.patient for each in resources if each.patient and wanted.met_by(each)}
         return found
 
     def _people(self, keys: Sequence[str]) -> dict[str, _Person]:

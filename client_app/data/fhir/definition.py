@@ -28,10 +28,18 @@ class Criterion(Frozen):
     Attributes:
         resource: where it is looked for.
         codes: any of these; codes below them in their system have to be named, too.
+        values: of an observation, what it has to say, any of these; none is whatever it says.
     """
 
     resource: Literal["Condition", "Observation", "Procedure"]
     codes: Annotated[tuple[CodeText, ...], Field(min_length=1)]
+    values: tuple[CodeText, ...] = ()
+
+    @model_validator(mode="after")
+    def _only_observations_say_more(self) -> Self:
+        if self.values and self.resource != "Observation":
+            raise ValueError(f"values are for an Observation; a {self.resource} has codes only")
+        return self
 
 
 class Age(Frozen):
@@ -236,7 +244,7 @@ class CohortDefinition(Frozen):
 
     def _texts(self) -> Iterable[str]:
         for criterion in (*self.who.having.values(), *self.who.without.values()):
-            yield from criterion.codes
+            yield from (*criterion.codes, *criterion.values)
         yield from self.imaging.body_sites
         for feature in self.features.values():
             yield from feature.codes

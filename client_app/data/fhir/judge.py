@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from client_app.data.fhir.definition import CohortDefinition
+from client_app.data.fhir.definition import CohortDefinition, Criterion
 from client_app.data.fhir.resources import KINDS, ImagingStudy, OfPatient, Patient
 from client_app.data.fhir.tally import Tally
 from client_app.data.fhir.values import FeatureReader, Value
@@ -54,6 +54,22 @@ class Record:
     why: tuple[str, ...]
 
 
+class Wanted:
+    """A criterion of a definition, with its codes resolved."""
+
+    def __init__(self, definition: CohortDefinition, criterion: Criterion) -> None:
+        """Resolve the codes."""
+        self.kind = KINDS[criterion.resource]
+        self.codes = definition.codes(criterion.codes)
+        self._values = definition.codes(criterion.values)
+
+    def met_by(self, resource: OfPatient) -> bool:
+        """Whether the resource holds now and is one of those that are wanted."""
+        if not resource.current or not isinstance(resource, self.kind) or not resource.coded & self.codes:
+            return False
+        return not self._values or bool(resource.answers & self._values)
+
+
 class Judge:
     """Holds records against a definition, and counts what it finds."""
 
@@ -61,21 +77,19 @@ class Judge:
         """Resolve the codes."""
         who, imaging = definition.who, definition.imaging
         self._definition, self._owners, self._tally = definition, owners, tally
-        self._having = {
-            name: (KINDS[c.resource], definition.codes(c.codes)) for name, c in who.having.items()
-        }
-        self._without = {
-            name: (KINDS[c.resource], definition.codes(c.codes)) for name, c in who.without.items()
-        }
+        self._having = {name: Wanted(definition, criterion) for name, criterion in who.having.items()}
+        self._without = {name: Wanted(definition, criterion) for name, criterion in who.without.items()}
         self._body_sites = definition.codes(imaging.body_sites)
         self._readers = {name: FeatureReader(definition, name) for name in definition.features}
 
     def cases(self, record: Record) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The patient's studies that are in; or, with none, the rules that keep the patient out."""
         current = [each for each in record.told if each.current]
-        having = {name: _coded(current, *wanted) for name, wanted in self._having.items()}
+        having = {name: list(filter(wanted.met_by, current)) for name, wanted in self._having.items()}
         out = [f"no-{name}" for name, found in having.items() if not found]
-        out += [f"has-{name}" for name, unwanted in self._without.items() if _coded(current, *unwanted)]
+        out += [
+            f"has-{name}" for name, unwanted in self._without.items() if any(map(unwanted.met_by, current))
+        ]
         sex = self._definition.who.sex
         if sex is not None and record.patient.gender not in sex:
             out.append("sex")
@@ -85,7 +99,7 @@ class Judge:
             (each for each in current if isinstance(each, ImagingStudy)), key=lambda each: each.id
         )
         near = self._definition.imaging.near
-        findings = () if near is None else having[near.finding]
+        findings = [] if near is None else having[near.finding]
         taken: dict[str, Case] = {}
         against: set[str] = set()
         for study in studies:
@@ -155,12 +169,6 @@ class Judge:
             elif reader.feature.required or name == self._definition.label:
                 out.add(f"{reading.problem}-{name}")
         return features, out
-
-
-def _coded(
-    told: Sequence[OfPatient], kind: type[OfPatient], codes: AbstractSet[object]
-) -> tuple[OfPatient, ...]:
-    return tuple(each for each in told if isinstance(each, kind) and each.coded & codes)
 
 
 def _within(study: ImagingStudy, finding: OfPatient, before: int, after: int) -> bool:

@@ -53,6 +53,7 @@ def test_what_is_searched_for_is_what_the_definition_names():
         ({"who__having__nodule__codes": ["427359005"]}, "codes.0"),
         ({"who__having__nodule__codes": ["snomed|1,2"]}, "codes.0"),
         ({"who__having__nodule__codes": []}, "codes"),
+        ({"who__having__nodule__values": ["snomed|1"]}, "a Condition has codes only"),
         ({"imaging__modalities": ["*"]}, "modalities.0"),
         ({"imaging__modalities": []}, "modalities"),
         ({"features__area_mm2": DIAMETER | {"classes": {"small": ["snomed|1"]}}}, "either a unit"),
