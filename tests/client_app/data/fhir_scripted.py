@@ -40,6 +40,7 @@ def scripted(answer, tls=None):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 2**16  # headers and body go together, or each answer waits for an acknowledgement
 
         def do(self):
             body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()

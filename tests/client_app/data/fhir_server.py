@@ -66,7 +66,7 @@ def installed() -> Path:
             scrap = Path(mkdtemp(dir=folder.parent))
             for name in FILES:
                 shutil.copy(PROGRAM / name, scrap)
-            install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0"]
             done = subprocess.run(install, cwd=scrap, capture_output=True, text=True, check=False)
             if done.returncode:
                 shutil.rmtree(scrap)

@@ -96,7 +96,7 @@ def test_what_is_spoilt_below_is_a_case_as_it_is():
 
 
 @given(spoilt())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_server_that_sends_anything_is_an_error_of_ours_or_none(resource):
     others = [each for each in RESOURCES if each["resourceType"] != resource["resourceType"]]
     with keeping([*others, resource]) as server, suppress(WardroundError):
