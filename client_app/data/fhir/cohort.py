@@ -147,7 +147,7 @@ class CohortFinder:
                 [number] = numbers[key]
                 decision = decisions[number]
                 shared = decision.records > 1
-                self._tally.duplicates["one number of two records"] += shared
+                self._tally.duplicates["records with one number"] += shared
                 replaced = not patient.active or any(link.type == "replaced-by" for link in patient.link)
                 against = {
                     decision.rule: not decision.allowed,

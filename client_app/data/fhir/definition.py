@@ -17,6 +17,9 @@ from client_app.data.fhir.parts import Code
 from federation.errors import ConfigError
 from federation.schema import Frozen, nearest, validated
 
+# Rules are called no-images, no-number and no-permit without it.
+_TAKEN = ("images", "number", "permit")
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Days = Annotated[int, Field(ge=0, le=36_525)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -195,6 +198,9 @@ class CohortDefinition(Frozen):
         for where, name in sorted(wanted):
             if name not in self.features:
                 raise ValueError(f"{where}: {name} is no feature; {nearest(name, self.features)}")
+        taken = sorted(self.who.having.keys() & _TAKEN)
+        if taken:
+            raise ValueError(f"who.having: {taken[0]} is the name of a rule; call it something else")
         near = self.imaging.near
         if near is not None and near.finding not in self.who.having:
             hint = nearest(near.finding, self.who.having)

@@ -57,7 +57,7 @@ class ConsentGate:
         for number in numbers:
             own = {key for key, each in people.items() if number in each.numbers(self._system, old=True)}
             joined = {key for key, each in people.items() if key in own or own & each.linked}
-            joined = joined.union(*(people[key].linked for key in own)) & people.keys()
+            joined = joined.union(*(people[key].linked for key in own))
             called = {number}.union(*(people[key].numbers(self._system, old=True) for key in joined))
             said = [consent for key in sorted(joined) for consent in consents.get(key, ())]
             decisions[number] = self._decide(called, len(own), said)
@@ -68,7 +68,8 @@ class ConsentGate:
         to = {link for each in records.values() for link in each.linked} - records.keys()
         queries = [("_id", some) for some in chunks(sorted(to))]
         queries += [("link", [f"Patient/{key}" for key in some]) for some in chunks(sorted(records))]
-        people = dict(records)
+        # Of one that the server does not give there may be consents all the same.
+        people = {key: Patient(id=key) for key in to} | records
         for name, some in queries:
             people |= self._patients({name: any_of(some)})
         return people

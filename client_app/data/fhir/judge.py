@@ -10,9 +10,10 @@ from client_app.data.fhir.resources import KINDS, ImagingStudy, OfPatient, Patie
 from client_app.data.fhir.tally import Tally
 from client_app.data.fhir.values import FeatureReader, Value
 
-# DICOM PS3.5, 9.1; and what is asked of a PACS must not stand for more than itself.
-_UID = re.compile(r"(?=.{1,64}\Z)[0-2](\.(0|[1-9][0-9]*))+")
-_ACCESSION = re.compile(r"[^\\*?\x00-\x1f\x7f]{1,64}")
+# DICOM PS3.5, 9.1. And what is asked of a PACS must not stand for more than itself: an accession has no
+# wildcard, no list, and nothing that an archive could take for one; a study with another one goes by its UID.
+_UID = re.compile(r"(?=.{1,64}\Z)[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
+_ACCESSION = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ._/#:+&()-]{0,62}[0-9A-Za-z._/#:+&()-])?", re.ASCII)
 
 # Ids of the patients who have the study of a name, see ``ImagingStudy.names``.
 Owners = Mapping[str, AbstractSet[str]]

@@ -448,6 +448,16 @@ def test_a_length_says_nothing_of_what_is_unpacked(monkeypatch):
         ids(client)
 
 
+def test_a_page_that_takes_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr("client_app.data.fhir.client._PAGE_SECONDS", -1.0)
+    with (
+        in_three_pages() as server,
+        asking(server) as client,
+        pytest.raises(RunError, match="a page takes more"),
+    ):
+        ids(client)
+
+
 @pytest.mark.parametrize(
     ("status", "match"), [(403, "refuses who asks"), (404, "does not take"), (400, "does not take")]
 )

@@ -54,6 +54,10 @@ def test_what_is_searched_for_is_what_the_definition_names():
         ({"who__having__nodule__codes": ["snomed|1,2"]}, "codes.0"),
         ({"who__having__nodule__codes": []}, "codes"),
         ({"who__having__nodule__values": ["snomed|1"]}, "a Condition has codes only"),
+        (
+            {"who__having__images": {"resource": "Condition", "codes": ["snomed|1"]}},
+            "images is the name of a rule",
+        ),
         ({"imaging__modalities": ["*"]}, "modalities.0"),
         ({"imaging__modalities": []}, "modalities"),
         ({"features__area_mm2": DIAMETER | {"classes": {"small": ["snomed|1"]}}}, "either a unit"),

@@ -43,7 +43,7 @@ def person(server, request):
         ]
         server.post(bundle)
         found = httpx.get(f"{server.url}/Patient?_count=200").json()
-        return numbered, found["entry"][-1]["resource"]["id"]
+        return numbered, found["entry"][-1]["resource"]["id"]  # the last one that was made
 
     return post
 
@@ -115,11 +115,15 @@ def linked(kind, key):
     return [{"type": kind, "other": {"reference": f"Patient/{key}"}}]
 
 
-def denied_elsewhere(person, direction):
+def denied_elsewhere(person, direction, server):
     """The number of somebody who permits in one record and denies in another."""
     if direction == "the old one names the new":
         number, key = person("new")
         person("old", "deny", link=linked("replaced-by", key))
+    elif direction == "the old one is not given any more":
+        _, key = person("old", "deny")
+        assert httpx.delete(f"{server.url}/Patient/{key}").is_success
+        number, _ = person("new", link=linked("replaces", key))
     elif direction == "the new one names the old":
         _, key = person("old", "deny")
         number, _ = person("new", link=linked("replaces", key))
@@ -131,18 +135,25 @@ def denied_elsewhere(person, direction):
 
 @pytest.mark.attack(LINKED, held_by="consents of all records with the number, and of those linked, are read")
 @pytest.mark.parametrize(
-    "direction", ["the old one names the new", "the new one names the old", "one number"]
+    "direction",
+    [
+        "the old one names the new",
+        "the new one names the old",
+        "the old one is not given any more",
+        "one number",
+    ],
 )
 def test_a_denial_in_another_record_of_the_person_counts(direction, person, server):
-    number = denied_elsewhere(person, direction)
+    number = denied_elsewhere(person, direction, server)
     assert checked(server, number)[number].rule == "denied"
 
 
 @pytest.mark.mutant(LINKED, how="only the record itself is read")
 @pytest.mark.parametrize("direction", ["the old one names the new", "the new one names the old"])
 def test_the_record_itself_does_not_say_it_all(direction, person, server, monkeypatch):
-    number = denied_elsewhere(person, direction)
-    monkeypatch.setattr(ConsentGate, "_linked", lambda self, records: records)
+    number = denied_elsewhere(person, direction, server)
+    alone = lambda self, records: {key: each.model_copy(update={"link": ()}) for key, each in records.items()}  # noqa: E731
+    monkeypatch.setattr(ConsentGate, "_linked", alone)
     assert checked(server, number)[number].allowed
 
 
