@@ -12,8 +12,9 @@ from client_app.data.fhir.codes import any_of, token
 from client_app.data.fhir.definition import CohortDefinition
 from client_app.data.fhir.gate import ConsentGate, asked_for, chunks
 from client_app.data.fhir.judge import Case, Judge, Record, Wanted
-from client_app.data.fhir.parts import Code
-from client_app.data.fhir.resources import KINDS, ImagingStudy, Observation, OfPatient, Patient, Read, read
+from client_app.data.fhir.parts import Code, Read, read
+from client_app.data.fhir.people import Patient
+from client_app.data.fhir.resources import KINDS, ImagingStudy, Observation, OfPatient
 from client_app.data.fhir.tally import Tally
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from client_app.data.fhir.parts import Code, Period
-from client_app.data.fhir.resources import Consent, Provision
+from client_app.data.fhir.people import Consent, Provision
 from federation.schema import Frozen
 
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"

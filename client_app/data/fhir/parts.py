@@ -1,12 +1,13 @@
 """What FHIR R4 resources are made of, as far as it is read; no repr and no error shows a value."""
 
 import re
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from client_app.data.fhir.bundle import Json
 from client_app.data.fhir.dates import FhirDate, When
 
 _REFERENCE = re.compile(r"(?:.*/)?([A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?")
@@ -84,3 +85,22 @@ class Quantity(Part):
     comparator: str | None = None
     system: str | None = None
     code: str | None = None
+
+
+Read = TypeVar("Read", bound=Part)
+
+
+def read(kind: type[Read], resource: Json) -> Read | None:
+    """The ``resource`` as far as it is read; None where it is not as R4 says, or may mean something else."""
+    try:
+        return None if _modified(resource) else kind.model_validate(resource)
+    except (ValidationError, RecursionError):
+        return None
+
+
+def _modified(value: object) -> bool:
+    """Whether something in it changes what the rest means; then R4, 2.4.0.1, forbids to read on."""
+    if isinstance(value, Mapping):
+        told = any(value.get(key) for key in ("modifierExtension", "implicitRules"))
+        return told or any(_modified(each) for each in value.values())
+    return isinstance(value, list) and any(_modified(each) for each in value)

@@ -1,45 +1,15 @@
-"""What is read of FHIR R4 resources, and nothing else of them; one that is not so is unreadable."""
+"""What is read of FHIR R4 resources about what patients have, and nothing else of them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from client_app.data.fhir.bundle import Json
 from client_app.data.fhir.dates import FhirDate, When
 from client_app.data.fhir.parts import Code, Coding, Concept, Identifier, Part, Period, Quantity, Reference
 
 _ACCESSION = "ACSN"
 _DICOM_UID = "urn:dicom:uid"
-
-
-class Link(Part):
-    """Another record of the same person."""
-
-    other: Reference
-    type: str
-
-
-class Patient(Part):
-    """A person's record; the name is not read."""
-
-    id: str
-    active: Annotated[bool, Field(strict=True)] = True
-    identifier: tuple[Identifier, ...] = ()
-    gender: str | None = None
-    birth_date: FhirDate | None = None
-    link: tuple[Link, ...] = ()
-
-    def numbers(self, system: str, *, old: bool = False) -> frozenset[str]:
-        """The hospital's numbers of the person; with ``old`` also those that are used no more."""
-        given = [each for each in self.identifier if each.system == system and (old or each.use != "old")]
-        return frozenset(each.value for each in given if each.value)
-
-    @property
-    def linked(self) -> frozenset[str]:
-        """The ids of other records of the person."""
-        targets = (link.other.target or "" for link in self.link)
-        return frozenset(target[len("Patient/") :] for target in targets if target.startswith("Patient/"))
 
 
 class OfPatient(Part):
@@ -272,34 +242,6 @@ class ImagingStudy(OfPatient):
         return Concept(coding=tuple(each.body_site for each in self.series)).codes
 
 
-class Provision(Part):
-    """What a consent permits or denies, and under which conditions."""
-
-    type: Literal["permit", "deny"] | None = None
-    period: Period = Period()
-    purpose: tuple[Coding, ...] = ()
-    code: tuple[Concept, ...] = ()
-    actor: tuple[object, ...] = ()
-    action: tuple[object, ...] = ()
-    security_label: tuple[object, ...] = ()
-    class_: tuple[object, ...] = Field(default=(), alias="class")
-    data_period: object = None
-    data: tuple[object, ...] = ()
-    provision: tuple["Provision", ...] = ()
-
-
-class Consent(Part):
-    """What a patient said."""
-
-    id: str
-    status: Literal["draft", "proposed", "active", "rejected", "inactive", "entered-in-error"]
-    scope: Concept = Concept()
-    patient: Reference
-    date_time: FhirDate | None = None
-    policy_rule: Concept = Concept()
-    provision: Provision | None = None
-
-
 # By the names that definitions use.
 KINDS: Mapping[str, type[OfPatient]] = {
     "Condition": Condition,
@@ -307,24 +249,6 @@ KINDS: Mapping[str, type[OfPatient]] = {
     "Observation": Observation,
     "Procedure": Procedure,
 }
-
-Read = TypeVar("Read", bound=Part)
-
-
-def read(kind: type[Read], resource: Json) -> Read | None:
-    """The ``resource`` as far as it is read; None where it is not as R4 says, or may mean something else."""
-    try:
-        return None if _modified(resource) else kind.model_validate(resource)
-    except (ValidationError, RecursionError):
-        return None
-
-
-def _modified(value: object) -> bool:
-    """Whether something in it changes what the rest means; then R4, 2.4.0.1, forbids to read on."""
-    if isinstance(value, Mapping):
-        told = any(value.get(key) for key in ("modifierExtension", "implicitRules"))
-        return told or any(_modified(each) for each in value.values())
-    return isinstance(value, list) and any(_modified(each) for each in value)
 
 
 def _imaging(references: tuple[Reference, ...]) -> frozenset[str]:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from client_app.data.fhir.consent import ConsentRules, decide
 from client_app.data.fhir.judge import Wanted
-from client_app.data.fhir.resources import KINDS, Consent, ImagingStudy, Observation, Patient, read
+from client_app.data.fhir.parts import read
+from client_app.data.fhir.people import Consent, Patient
+from client_app.data.fhir.resources import KINDS, ImagingStudy, Observation
 from client_app.data.fhir.values import FeatureReader
 from federation.errors import WardroundError
 

@@ -6,7 +6,8 @@ from fhir_patients import ICD10, LOINC, SNOMED, UCUM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_app.data.fhir.resources import Condition, DiagnosticReport, ImagingStudy, Observation, read
+from client_app.data.fhir.parts import read
+from client_app.data.fhir.resources import Condition, DiagnosticReport, ImagingStudy, Observation
 from client_app.data.fhir.values import FeatureReader
 
 ACCESSION = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]}
