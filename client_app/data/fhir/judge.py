@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from client_app.data.fhir.definition import CohortDefinition, Criterion
+from client_app.data.fhir.criteria import Criterion
+from client_app.data.fhir.definition import CohortDefinition
 from client_app.data.fhir.people import Patient
 from client_app.data.fhir.resources import KINDS, ImagingStudy, OfPatient
 from client_app.data.fhir.tally import Tally
