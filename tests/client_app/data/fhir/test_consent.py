@@ -211,6 +211,7 @@ TAKEN_BACK = [
     consent(deny(permit()), status="inactive", dateTime=AFTER),
     consent(policy=None, status="inactive", dateTime=AFTER),
     consent(permit(), status="rejected", dateTime="2025"),
+    consent(permit(), status="rejected", dateTime="2025-01-10T23:00:00Z"),  # on the same day
     consent(permit(), status="rejected", dateTime=None),
 ]
 
