@@ -21,10 +21,10 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from benchmarks.processes import FailedError
 from benchmarks.table import Row
-from client_app.data.pacs import archive
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import DicomwebSettings, DimseSettings, Settings
 from client_app.data.pacs.source import StudyRef
-from simulation.orthanc import Orthanc, missing, start_orthanc
+from simulation.hospital.orthanc import Orthanc, missing, start_orthanc
 from simulation.programs import Programs, free_ports
 
 TITLE = "WARDROUND"

@@ -5,8 +5,10 @@ import click
 from client_app.commands.audit import audit
 from client_app.commands.consent import consent
 from client_app.commands.custodian import custodian
+from client_app.commands.deidentify import deidentify
 from client_app.commands.doctor import doctor
 from client_app.commands.gateway import gateway
+from client_app.commands.ingest import ingest
 from client_app.commands.init import init
 from client_app.commands.install import install
 from client_app.commands.ledger import ledger
@@ -25,6 +27,7 @@ def commands() -> None:
 for group in (
     *(audit, consent, ledger, roster, study),
     *(init, install, doctor, load),
+    *(ingest, deidentify),
     *(custodian, launcher, supernode, gateway),
 ):
     commands.add_command(group)

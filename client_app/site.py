@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from yaml import YAMLError
 
 from client_app.custodian.policy import Policy
+from client_app.data.ingest.settings import IngestSettings
 from federation.config import FederationSpec
 from federation.errors import ConfigError
 from federation.schema import Frozen, validated
@@ -111,12 +112,14 @@ class HospitalConfig(SiteConfig):
 
     Attributes:
         service: its custodian's process.
+        ingest: where its store's patients come from; None where it has no store.
     """
 
     approval: Literal["operator"] = "operator"
     declared_patients: Annotated[int, Field(ge=1, le=100_000_000)]
     description: Annotated[str, Field(max_length=200)]
     service: Service
+    ingest: IngestSettings | None = None
 
 
 def hospital(file: Path) -> HospitalConfig:

@@ -17,10 +17,3 @@ files.py           the same with files
 explanation.py     what is done, as a table
 quiet.py           so that no message repeats a value
 """
-
-from client_app.data.deidentify.cleaning import Explained
-from client_app.data.deidentify.options import Options
-from client_app.data.deidentify.profile import deidentify, explain, written
-from client_app.data.deidentify.verifier import verify
-
-__all__ = ["Explained", "Options", "deidentify", "explain", "verify", "written"]

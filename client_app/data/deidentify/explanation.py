@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from client_app.data.deidentify.files import read
 from client_app.data.deidentify.options import Options
 from client_app.data.deidentify.profile import deidentify, explain
 from client_app.data.deidentify.rules import Action
+from client_app.data.dicom.door import read_instance
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
 from federation.key_files import KEY_BYTES
@@ -32,7 +32,7 @@ def explained(file: Path, options: Options) -> Table:
     Raises:
         Refused: it cannot be read at all.
     """
-    dataset = read(file)
+    dataset = read_instance(file)
     try:
         # Of any key: nothing that depends on it is shown.
         deidentify(dataset, Pseudonyms(os.urandom(KEY_BYTES)), options)

@@ -2,40 +2,23 @@
 
 from pathlib import Path
 
-from pydicom import dcmread
-from pydicom.dataset import FileDataset
-
 from client_app.data.deidentify.options import Options
 from client_app.data.deidentify.profile import deidentify, written
-from client_app.data.deidentify.quiet import quiet
+from client_app.data.dicom.door import read_instance
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
 from federation.files import write_whole
-
-
-def read(file: Path) -> FileDataset:
-    """A DICOM file.
-
-    Raises:
-        Refused: ``"not-dicom"``, ``"empty-file"`` or ``"missing"``; the message does not say which file.
-    """
-    if not file.is_file():
-        raise Refused("missing", "there is no such file; look at how it is spelt")
-    if file.stat().st_size == 0:
-        raise Refused("empty-file", "it has no bytes; fetch it again")
-    with quiet("not-dicom", "the file"):
-        return dcmread(file)
 
 
 def deidentify_file(file: Path, to: Path, pseudonyms: Pseudonyms, options: Options) -> Path:
     """``file`` de-identified, in the folder ``to``; what it is called there is its new SOPInstanceUID.
 
     Raises:
-        Refused: by a rule of ``read`` or ``deidentify``, or ``"duplicate-uid"``: another file of that UID,
-            with something else in it, lies there already.
+        Refused: by a rule of ``read_instance`` or ``deidentify``, or ``"duplicate-uid"``: another file of
+            that UID, with something else in it, lies there already.
         StorageError: it could not be written.
     """
-    clean = deidentify(read(file), pseudonyms, options)
+    clean = deidentify(read_instance(file), pseudonyms, options)
     content = written(clean)
     path = to / f"{clean.SOPInstanceUID}.dcm"
     if path.exists() and path.read_bytes() != content:

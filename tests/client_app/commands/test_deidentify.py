@@ -48,7 +48,7 @@ def test_what_is_refused_is_told_by_number_and_the_rest_goes_on(here):
     done = to_out("report.dcm", "rubbish.dcm", "empty.dcm", "Zimmerquist0.dcm", "nowhere.dcm")
     assert done.exit_code == 1
     rules = re.findall(r"file (\d) refused \((.*?)\)", done.stderr)
-    expected = [("1", "structured-report"), ("2", "not-dicom"), ("3", "empty-file"), ("5", "missing")]
+    expected = [("1", "structured-report"), ("2", "not-dicom"), ("3", "empty-file"), ("5", "unreadable")]
     assert rules == expected
     assert "1 de-identified, 4 refused" in done.stderr
     assert len(list((here / "out").iterdir())) == 1

@@ -5,7 +5,6 @@ from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
-from fhir_patients import MRN
 from omegaconf import OmegaConf
 
 from client_app.data.fhir.client import FhirClient
@@ -15,6 +14,7 @@ from client_app.data.fhir.definition import CohortDefinition
 from client_app.data.fhir.gate import ConsentGate
 from client_app.data.fhir.settings import FhirSettings
 from federation.schema import validated
+from simulation.hospital.records import MRN
 
 LUNG_NODULE = Path(__file__).parents[3] / "conf/cohort/lung_nodule.yaml"
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from ct_series import CtStudy, all_bytes, studies
 
 from client_app.data.pacs.settings import DicomwebSettings, DimseSettings
-from simulation.orthanc import Orthanc, missing, start_orthanc
+from simulation.hospital.ct_series import CtStudy, all_bytes, studies
+from simulation.hospital.orthanc import Orthanc, missing, start_orthanc
 from simulation.programs import Programs, free_ports
 
 OWN_TITLE, STRANGER = "WARDROUND", "STRANGER"

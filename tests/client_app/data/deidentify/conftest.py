@@ -8,7 +8,7 @@ from pydicom import dcmread
 from pydicom.config import disable_value_validation
 
 from benchmarks.planted_files import planted_ct
-from client_app.data.deidentify import deidentify, written
+from client_app.data.deidentify.profile import deidentify, written
 from client_app.data.keys import Pseudonyms
 
 

@@ -5,8 +5,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID_dictionary
 
-from client_app.data.deidentify import Options, deidentify
 from client_app.data.deidentify.admission import admit
+from client_app.data.deidentify.options import Options
+from client_app.data.deidentify.profile import deidentify
 from client_app.data.refusal import Refused
 
 NAMED = {entry[0]: uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class"}

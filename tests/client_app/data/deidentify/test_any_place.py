@@ -18,7 +18,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from client_app.data.deidentify import deidentify, explain, profile, verifier, written
+from client_app.data.deidentify import profile, verifier
+from client_app.data.deidentify.profile import deidentify, explain, written
 from client_app.data.deidentify.quiet import quiet
 from client_app.data.deidentify.rules import decide
 from client_app.data.keys import Pseudonyms

@@ -7,9 +7,9 @@ import pytest
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from client_app.data.deidentify import deidentify
 from client_app.data.deidentify.codestreams import without_comments
 from client_app.data.deidentify.pixels import _stored_bits
+from client_app.data.deidentify.profile import deidentify
 from client_app.data.refusal import Refused
 
 SECRET = b"Ahrensfelder hat dies gesehen"

@@ -10,7 +10,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from benchmarks.planted_files import META, STANDARD, planted_ct
-from client_app.data.deidentify import cleaning, deidentify, profile, rules, values, written
+from client_app.data.deidentify import cleaning, profile, rules, values
+from client_app.data.deidentify.profile import deidentify, written
 from client_app.data.deidentify.rules import Action, Decision
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused

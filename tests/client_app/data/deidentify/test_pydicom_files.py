@@ -10,9 +10,10 @@ import pydicom
 import pytest
 from pydicom import dcmread
 
-from client_app.data.deidentify import Options, deidentify, explain, written
-from client_app.data.deidentify.files import read
+from client_app.data.deidentify.options import Options
+from client_app.data.deidentify.profile import deidentify, explain, written
 from client_app.data.deidentify.quiet import quiet
+from client_app.data.dicom.door import read_instance
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
 
@@ -30,7 +31,7 @@ TAKING_ALL = Options(allow_heads=True, trust_annotation=True)
 def outcome(path, options):
     """``"taken"``, or by which rule not; options that trust are given what they ask for."""
     try:
-        dataset = read(path)
+        dataset = read_instance(path)
         if options is TAKING_ALL:
             dataset.BurnedInAnnotation = "NO"
             dataset.PatientID = dataset.get("PatientID") or "4711-0815"
@@ -86,4 +87,4 @@ def test_a_good_part_of_them_goes_through():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_can_be_explained_or_is_refused_by_name(path):
     with suppress(Refused):
-        assert all(row.reason for row in explain(read(path)))
+        assert all(row.reason for row in explain(read_instance(path)))

@@ -8,7 +8,9 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from client_app.data.deidentify import deidentify, profile, verifier, verify, written
+from client_app.data.deidentify import profile, verifier
+from client_app.data.deidentify.profile import deidentify, written
+from client_app.data.deidentify.verifier import verify
 from client_app.data.refusal import Refused
 
 BACK = timedelta(days=100)

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from fhir_patients import MRN
 from fhir_scripted import page, scripted, three_pages
 from pydantic import ValidationError
 
@@ -20,6 +19,7 @@ from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.settings import FhirSettings
 from federation.certificates import key_pem, new_key, self_signed, utc_now
 from federation.errors import ConfigError, DataError, RunError, WardroundError
+from simulation.hospital.records import MRN
 
 SECRET = "a-secret-of-the-client"  # noqa: S105
 QUERY = {"identifier": "MRN-SECRET"}

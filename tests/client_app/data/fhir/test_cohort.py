@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 from fhir_asking import found, lung_nodule, pseudonym
-from fhir_patients import MRN, NAMES, SNOMED, nodule_patient_bundle
 from fhir_server import running_fhir_server
 
 from client_app.books.findings import findings_table
@@ -18,6 +17,7 @@ from client_app.data.fhir.consent import Decision
 from client_app.data.fhir.gate import ConsentGate
 from client_app.data.fhir.quality import quality
 from federation.command_line import print_table
+from simulation.hospital.records import MRN, NAMES, SNOMED, nodule_patient_bundle
 
 OPTED_OUT, SHARED, TOLD = "an opt-out is pulled", "somebody else's images", "a patient's name in what is told"
 CONSENTS = (

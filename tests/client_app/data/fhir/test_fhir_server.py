@@ -2,8 +2,10 @@
 
 import httpx
 import pytest
-from fhir_patients import nodule_patient_bundle
 from fhir_server import running_fhir_server
+
+from federation.errors import RunError
+from simulation.hospital.records import nodule_patient_bundle
 
 
 @pytest.fixture(scope="module")
@@ -50,5 +52,5 @@ def test_it_searches_by_several_codes_and_by_several_patients(server):
 def test_it_refuses_what_is_no_r4(server):
     bundle = nodule_patient_bundle("B", study_uid="1.2", accession="2", malignant=None, diameter_mm=None)
     bundle["entry"][0]["resource"]["birthDate"] = "yesterday"
-    with pytest.raises(AssertionError, match="Invalid date format"):
+    with pytest.raises(RunError, match="Invalid date format"):
         server.post(bundle)

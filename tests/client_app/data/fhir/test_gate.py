@@ -5,7 +5,6 @@ from datetime import date
 import httpx
 import pytest
 from fhir_asking import asking, pseudonym
-from fhir_patients import MRN, nodule_patient_bundle, research_consent, transaction
 from fhir_scripted import scripted
 from fhir_server import running_fhir_server
 
@@ -13,6 +12,7 @@ from client_app.data.fhir import gate as module
 from client_app.data.fhir.consent import ConsentRules, Decision
 from client_app.data.fhir.gate import ConsentGate, to_tombstone
 from federation.errors import DataError
+from simulation.hospital.records import MRN, nodule_patient_bundle, research_consent, transaction
 
 LISTED, LINKED = (
     "an opt-out by a number that is written otherwise",

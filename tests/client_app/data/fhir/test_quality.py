@@ -2,11 +2,11 @@
 
 import pytest
 from fhir_asking import found, lung_nodule
-from fhir_patients import nodule_patient_bundle
 from fhir_server import running_fhir_server
 
 from client_app.books.findings import sound
 from client_app.data.fhir.quality import quality
+from simulation.hospital.records import nodule_patient_bundle
 
 SHOWN = "a name in place of a unit"
 

@@ -5,7 +5,6 @@ from datetime import date
 
 import pytest
 from fhir_asking import found, lung_nodule
-from fhir_patients import MRN, nodule_patient_bundle
 from fhir_scripted import scripted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from client_app.data.fhir.people import Consent, Patient
 from client_app.data.fhir.resources import KINDS, ImagingStudy, Observation
 from client_app.data.fhir.values import FeatureReader
 from federation.errors import WardroundError
+from simulation.hospital.records import MRN, nodule_patient_bundle
 
 SMALL = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 ANYTHING = st.recursive(

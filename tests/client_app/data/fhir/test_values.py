@@ -2,13 +2,13 @@
 
 import pytest
 from fhir_asking import lung_nodule
-from fhir_patients import ICD10, LOINC, SNOMED, UCUM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client_app.data.fhir.parts import read
 from client_app.data.fhir.resources import Condition, DiagnosticReport, ImagingStudy, Observation
 from client_app.data.fhir.values import FeatureReader
+from simulation.hospital.records import ICD10, LOINC, SNOMED, UCUM
 
 ACCESSION = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]}
 ME = {"subject": {"reference": "Patient/p"}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from client_app.data.pacs import archive
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import PacsSettings
 from client_app.data.pacs.source import Wanted
 

@@ -6,18 +6,19 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from ct_series import encoded, planted, studies
 from proxy import Proxy
 from web_archive import WebArchive
 from whole_files import data_set, data_sets, fetched
 
-from client_app.data.pacs import answers, archive, dicomweb, source, web
+from client_app.data.pacs import answers, dicomweb, source, web
 from client_app.data.pacs import inbox as inbox_module
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import DicomwebSettings
 from client_app.data.pacs.source import Wanted
 from client_app.data.refusal import Refused
 from federation.errors import ConfigError, RunError, WardroundError
 from federation.schema import validated
+from simulation.hospital.ct_series import encoded, planted, studies
 
 NOT_ASKED = "studies that an archive gives and nobody asked for"
 PATHS = "a path for a UID, from the archive"

@@ -8,7 +8,6 @@ from datetime import date
 from types import SimpleNamespace
 
 import pytest
-from ct_series import CtStudy, studies
 from orthanc import OWN_TITLE, STRANGER
 from proxy import Proxy
 from pydicom import Dataset
@@ -16,8 +15,9 @@ from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage, ExplicitVRLittle
 from pynetdicom import AE, build_context, evt
 from whole_files import data_sets, fetched
 
-from client_app.data.pacs import archive, dimse
+from client_app.data.pacs import dimse
 from client_app.data.pacs import inbox as inbox_module
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.intake import Receiver
@@ -28,6 +28,7 @@ from client_app.data.pacs.source import Query, Wanted
 from client_app.data.pacs.syntaxes import FIND, GET, MOVE, SOP_CLASSES
 from client_app.data.refusal import Refused
 from federation.errors import RunError
+from simulation.hospital.ct_series import CtStudy, studies
 from simulation.programs import free_ports
 
 # pynetdicom leaves sockets of connections that were refused or reset to the garbage collector.

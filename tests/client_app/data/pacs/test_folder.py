@@ -1,14 +1,14 @@
 """A folder of DICOM files as an archive."""
 
 import pytest
-from ct_series import encoded, studies
 from whole_files import data_sets, fetched
 
-from client_app.data.pacs import archive
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import FolderSettings
 from client_app.data.pacs.source import Wanted
 from client_app.data.refusal import Refused
 from federation.errors import RunError
+from simulation.hospital.ct_series import encoded, studies
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import warnings
 
 import pytest
-from ct_series import CtStudy, Patient, encoded, planted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
@@ -17,6 +16,7 @@ from pydicom.uid import (
 from client_app.data.pacs.header import read_header, same_dataset
 from client_app.data.pacs.quiet import silence_libraries
 from client_app.data.refusal import Refused
+from simulation.hospital.ct_series import CtStudy, Patient, encoded, planted
 
 STUDY = CtStudy(3, Patient(4), slices=2)
 CONTENT = encoded(STUDY.instance(0))

@@ -8,15 +8,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from ct_series import CtStudy, Patient, studies
 from orthanc import WAYS, start_pacs
 from web_archive import WebArchive
 from whole_files import data_sets, fetched
 
-from client_app.data.pacs import archive
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import DicomwebSettings, Rate
 from client_app.data.pacs.source import StudyRef, Wanted
 from federation.errors import RunError, StorageError
+from simulation.hospital.ct_series import CtStudy, Patient, studies
 from simulation.programs import ROOT, Programs
 
 # pynetdicom leaves the sockets of connections that were refused to the garbage collector.

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from client_app.data.pacs import answers, archive, source
+from client_app.data.pacs import answers, source
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.source import Query, StudyRef, Wanted
 from client_app.data.refusal import Refused
 from federation.errors import ConfigError

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority, Usage
-from ct_series import CtStudy, Patient, all_bytes, encoded, planted, studies
 from orthanc import OWN_TITLE, WAYS, Pacs, skip_without_orthanc, start_pacs
 from proxy import Proxy
 from pydicom import dcmread
@@ -20,11 +19,13 @@ from requests import Session
 from whole_files import data_sets, fetched
 
 from client_app.data import pacs as pacs_module
-from client_app.data.pacs import archive, dimse
+from client_app.data.pacs import dimse
 from client_app.data.pacs import tls as tls_module
+from client_app.data.pacs.archive import archive
 from client_app.data.pacs.source import Query, StudyRef, Wanted
 from federation.errors import ConfigError, RunError
-from simulation.orthanc import Keys, start_orthanc
+from simulation.hospital.ct_series import CtStudy, Patient, all_bytes, encoded, planted, studies
+from simulation.hospital.orthanc import Keys, start_orthanc
 from simulation.programs import Programs, free_ports
 
 IN_LOGS = "identifiers in the logs of the libraries that ask"

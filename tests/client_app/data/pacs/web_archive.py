@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from ct_series import CtStudy, encoded
+from simulation.hospital.ct_series import CtStudy, encoded
 
 BOUNDARY = b"between-parts"
 

@@ -1,6 +1,6 @@
 """What a study's files hold, to be compared byte for byte."""
 
-from ct_series import all_bytes
+from simulation.hospital.ct_series import all_bytes
 
 
 def data_set(content):

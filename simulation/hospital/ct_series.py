@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
@@ -40,22 +42,27 @@ class Patient:
 
     @property
     def name(self) -> str:
+        """As DICOM writes it, with its scripts."""
         return NAMES[self.number % len(NAMES)]
 
     @property
     def id(self) -> str:
+        """The hospital's number."""
         return f"MRN{7_100_000 + self.number}"
 
     @property
     def address(self) -> str:
+        """Where they live."""
         return f"{self.number + 12} Elm Grove, Northtown"
 
     @property
     def telephone(self) -> str:
+        """How they are called."""
         return f"+49 30 55{self.number:05}"
 
     @property
     def born(self) -> str:
+        """When, YYYYMMDD."""
         return f"{1931 + self.number % 70}0{1 + self.number % 9}17"
 
 
@@ -70,6 +77,8 @@ class CtStudy:
         size: rows and columns of a slice.
         series: how many series.
         syntax: how the files are encoded; compressed ones too.
+        values: int16 ``[slices, rows, columns]`` in HU, in the place of a ball in air.
+        spacing: mm between slices, and between pixels.
     """
 
     number: int
@@ -78,23 +87,30 @@ class CtStudy:
     size: int = 16
     series: int = 1
     syntax: UID = ExplicitVRLittleEndian
+    values: NDArray[np.int16] | None = None
+    spacing: tuple[float, float] = (2.5, 0.75)
 
     @property
     def uid(self) -> str:
+        """Study Instance UID."""
         return f"{ROOT}.{self.number + 1}"
 
     @property
     def accession(self) -> str:
+        """Accession number."""
         return f"ACC{40_000 + self.number}"
 
     @property
     def date(self) -> str:
-        return f"2024{1 + self.number % 12:02}{1 + self.number % 28:02}"
+        """When it was taken, YYYYMMDD; of a patient all on one day."""
+        return f"2024{1 + self.patient.number % 12:02}{1 + self.patient.number % 28:02}"
 
     def series_uid(self, series: int = 0) -> str:
+        """Series Instance UID."""
         return f"{self.uid}.1.{series + 1}"
 
     def sop_uid(self, place: int, series: int = 0) -> str:
+        """SOP Instance UID."""
         return f"{self.uid}.2.{series + 1}.{place + 1}"
 
     def instances(self) -> Iterator[FileDataset]:
@@ -114,20 +130,25 @@ class CtStudy:
         dataset.FrameOfReferenceUID = f"{self.uid}.3"
         dataset.PositionReferenceIndicator = ""
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.ImagePositionPatient = [-100.0, -100.0, 2.5 * place - 300.0]
-        dataset.SliceLocation = 2.5 * place - 300.0
-        dataset.SliceThickness, dataset.PixelSpacing, dataset.KVP = 2.5, [0.75, 0.75], 120
+        between, pixel = self.spacing
+        dataset.ImagePositionPatient = [-100.0, -100.0, between * place - 300.0]
+        dataset.SliceLocation = between * place - 300.0
+        dataset.SliceThickness, dataset.PixelSpacing, dataset.KVP = between, [pixel, pixel], 120
         _put_pixels(dataset, self._hounsfield(place, series))
         _plant(dataset, self)
         return _in_a_file(dataset, self.syntax)
 
-    def _hounsfield(self, place: int, series: int) -> np.ndarray:
+    def _hounsfield(self, place: int, series: int) -> NDArray[np.int_]:
         """``[rows, columns]`` in HU."""
+        if self.values is not None:
+            slice_: NDArray[np.int_] = self.values[place].astype(np.int_)
+            return slice_
         noise = np.random.default_rng([self.number, series, place])
         across = np.linspace(-1, 1, self.size)
         up = 2 * (place + 0.5) / self.slices - 1
         radius = np.sqrt(across[:, None] ** 2 + across[None, :] ** 2 + up**2)
-        return np.where(radius < 0.7, 40, -1000) + noise.integers(-20, 21, (self.size, self.size))
+        ball: NDArray[np.int_] = np.where(radius < 0.7, 40, -1000)
+        return ball + noise.integers(-20, 21, (self.size, self.size))
 
 
 def planted(study: CtStudy) -> set[str]:
@@ -143,7 +164,7 @@ def planted(study: CtStudy) -> set[str]:
     return parts | uids | instances | people | places | {who.id, who.born, study.accession, study.date}
 
 
-def studies(count: int, slices: int = 12, first: int = 0, **options: object) -> list[CtStudy]:
+def studies(count: int, slices: int = 12, first: int = 0, **options: Any) -> list[CtStudy]:
     """``count`` studies; of the patients, every fifth has two."""
     return [
         CtStudy(number, Patient(number - 1 if number % 5 == 1 else number), slices, **options)
@@ -199,7 +220,7 @@ def _plant(dataset: Dataset, study: CtStudy) -> None:
     block.add_new(0x04, "OB", who.telephone.encode().ljust(16, b"\0"))
 
 
-def _put_pixels(dataset: Dataset, hounsfield: np.ndarray) -> None:
+def _put_pixels(dataset: Dataset, hounsfield: NDArray[np.int_]) -> None:
     dataset.Rows, dataset.Columns = hounsfield.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
@@ -215,8 +236,8 @@ def _in_a_file(dataset: Dataset, syntax: UID) -> FileDataset:
     plain = ImplicitVRLittleEndian if syntax == ImplicitVRLittleEndian else ExplicitVRLittleEndian
     meta.TransferSyntaxUID = plain
     meta.SourceApplicationEntityTitle = meta.SendingApplicationEntityTitle = "NORTHTOWN_CT1"
-    meta.ImplementationClassUID, meta.ImplementationVersionName = f"{ROOT}.9", "ACME_1"
-    file = FileDataset(None, dataset, preamble=b"\0" * 128, file_meta=meta)
+    meta.ImplementationClassUID, meta.ImplementationVersionName = UID(f"{ROOT}.9"), "ACME_1"
+    file = FileDataset("", dataset, preamble=b"\0" * 128, file_meta=meta)
     if syntax != plain:
         file.compress(syntax, generate_instance_uid=False)
     return file

@@ -118,7 +118,12 @@ def nodule_patient_bundle(
     }
     if malignant is None:
         del report["conclusionCode"]
-    resources = [(me, patient), (study, imaging), (_urn(mrn, "nodule"), found), (_urn(mrn, "report"), report)]
+    resources: list[tuple[str, Resource]] = [
+        (me, patient),
+        (study, imaging),
+        (_urn(mrn, "nodule"), found),
+        (_urn(mrn, f"report {study_uid}"), report),
+    ]
     scale = {"mm": 1.0, "cm": 10.0, "[in_i]": 25.4}[unit]
     measured = (((LOINC, "33728-7"), diameter_mm, scale, unit), ((SNOMED, "42798000"), area_mm2, 1.0, "mm2"))
     for code, value, of_it, told in measured:
@@ -133,7 +138,7 @@ def nodule_patient_bundle(
                 "partOf": [{"reference": study}],
                 "valueQuantity": quantity,
             }
-            resources.append((_urn(mrn, code[1]), observation))
+            resources.append((_urn(mrn, f"{code[1]} {study_uid}"), observation))
     if consent != "none":
         resources.append((_urn(mrn, "consent"), research_consent(me, consent)))
     return transaction(resources)

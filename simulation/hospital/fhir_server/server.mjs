@@ -1,6 +1,5 @@
-// A FHIR R4 server in memory, on loopback: Medplum's router, repository and validator behind a thin HTTP front,
-// which adds what the router leaves to it, pages with `next` links.
-// It prints one line, its base URL, once it answers, and ends with its standard input.
+// A FHIR R4 server in memory, on a port of loopback: Medplum's router, repository and validator behind a thin HTTP
+// front, which adds what the router leaves to it, pages with `next` links.  node server.mjs PORT
 
 import { createServer } from 'node:http';
 import {
@@ -102,5 +101,4 @@ const server = createServer(async (request, response) => {
   response.end(JSON.stringify(resource ?? outcome));
 });
 
-server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}/fhir`));
-process.stdin.on('end', () => process.exit(0)).resume();
+server.listen(Number(process.argv[2]), '127.0.0.1');

@@ -1,0 +1,95 @@
+"""A hospital's ingest, wired from its ``site.yaml``."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from client_app.books.findings import Finding
+from client_app.data.fhir.client import FhirClient
+from client_app.data.fhir.cohort import CohortFinder, Selection
+from client_app.data.fhir.definition import cohort_definition
+from client_app.data.fhir.gate import ConsentGate
+from client_app.data.fhir.quality import quality
+from client_app.data.ingest.consent import check_consent
+from client_app.data.ingest.journal import Journal
+from client_app.data.ingest.run import CohortIngest, Taken
+from client_app.data.ingest.settings import IngestSettings
+from client_app.data.keys import Pseudonyms
+from client_app.data.pacs.archive import archive
+from client_app.data.store.writer import StoreWriter
+from client_app.site import HospitalConfig
+from federation.errors import ConfigError
+
+
+def settings_of(hospital: HospitalConfig) -> IngestSettings:
+    """Those of a hospital.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if hospital.ingest is None:
+        raise ConfigError("site.yaml has no ingest; conf/site/hospital.yaml shows one")
+    return hospital.ingest
+
+
+class HospitalIngest:
+    """See the module; each method is a command.
+
+    Args:
+        settings: ``ingest`` of ``site.yaml``.
+    """
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self._settings = settings
+        self._definition = cohort_definition(settings.cohort)
+
+    def quality(self) -> tuple[Finding, ...]:
+        """What the record and the archive have for the cohort."""
+        with self._record() as (client, gate):
+            return quality(self._definition, self._selection(client, gate, Pseudonyms(bytes(32))))
+
+    def pull(self, told: Callable[[Taken], None]) -> tuple[str, Counter[str]]:
+        """Fill the store; its version, and how many files and series are not in it, by rule."""
+        settings = self._settings
+        pseudonyms = self._pseudonyms
+        with self._record() as (client, gate):
+            cases = self._selection(client, gate, pseudonyms).cases
+        with (
+            archive(settings.pacs) as source,
+            Journal(settings.folder) as journal,
+            StoreWriter(settings.store) as store,
+        ):
+            run = CohortIngest(
+                source,
+                journal=journal,
+                store=store,
+                pseudonyms=pseudonyms,
+                options=settings.deidentify,
+                folder=settings.folder / "incoming",
+            )
+            return run.take(cases, told), journal.refused()
+
+    def consent(self) -> Counter[str]:
+        """Take out whoever may not be used any more; how many patients, by rule."""
+        with (
+            self._record() as (_, gate),
+            Journal(self._settings.folder) as journal,
+            StoreWriter(self._settings.store) as store,
+        ):
+            return check_consent(gate, journal, store, self._pseudonyms)
+
+    @property
+    def _pseudonyms(self) -> Pseudonyms:
+        return Pseudonyms.kept_at(self._settings.folder / "pseudonyms.key")
+
+    @contextmanager
+    def _record(self) -> Iterator[tuple[FhirClient, ConsentGate]]:
+        settings = self._settings
+        with FhirClient(settings.fhir) as client:
+            today = datetime.now(UTC).astimezone().date()
+            yield client, ConsentGate(client, settings.fhir.patient_system, settings.consent, today)
+
+    def _selection(self, client: FhirClient, gate: ConsentGate, pseudonyms: Pseudonyms) -> Selection:
+        system = self._settings.fhir.patient_system
+        return CohortFinder(client, self._definition, gate, system).select(pseudonyms.patient)

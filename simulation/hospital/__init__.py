@@ -1,0 +1,1 @@
+"""A hospital to try things on: a PACS, a patient record, and patients whom nobody ever was."""

@@ -1,0 +1,73 @@
+"""From a real PACS and a real record to the store: the right ones, once, without their names."""
+
+import sqlite3
+import sys
+from contextlib import closing
+from shutil import copy
+
+from ingest_hospital import malignant, pseudonyms, pulled
+
+from simulation.programs import ROOT, Programs
+
+PULL = ROOT / "tests/client_app/data/ingest_pull.py"
+
+
+def studies_in(settings):
+    """How many a journal has."""
+    journal = settings.folder / "journal.sqlite"
+    if not journal.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as rows:
+        try:
+            return rows.execute("SELECT count(*) FROM studies").fetchone()[0]
+        except sqlite3.OperationalError:  # before its table is made
+            return 0
+
+
+def test_who_agreed_is_in_with_what_is_known_and_nobody_else(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    store, refused = pulled(settings)
+    keys = pseudonyms(settings)
+    expected = {
+        keys.uid(study.series_uid()): (
+            keys.patient(study.patient.id),
+            "malignant" if malignant(study) else "benign",
+        )
+        for study in hospital.allowed
+    }
+    found = {each.series: (each.patient, each.features["malignancy"]) for each in store.series}
+    assert found == expected
+    assert len(found) == 140
+    assert not refused
+
+
+def test_every_way_to_the_archive_ends_in_the_same_store(hospital, tmp_path):
+    versions = {}
+    key = tmp_path / "one.key"
+    for way in ("dicomweb", "get", "move"):
+        settings = hospital.settings(tmp_path / way, way)
+        (settings.folder).mkdir(parents=True, mode=0o700)
+        if key.exists():
+            copy(key, settings.folder / "pseudonyms.key")
+        versions[way] = pulled(settings)[0].version
+        copy(settings.folder / "pseudonyms.key", key)
+    assert len(set(versions.values())) == 1
+
+
+def test_killed_at_any_moment_it_goes_on_without_loss_or_duplicate(hospital, tmp_path):
+    whole = hospital.settings(tmp_path / "whole")
+    expected = pulled(whole)[0]
+    broken = hospital.settings(tmp_path / "broken")
+    broken.folder.mkdir(parents=True, mode=0o700)
+    copy(whole.folder / "pseudonyms.key", broken.folder / "pseudonyms.key")
+    file = tmp_path / "settings.json"
+    file.write_text(broken.model_dump_json())
+    with Programs(tmp_path) as programs:
+        for seen in (1, 37, 80, 131):
+            programs.start("pull", sys.executable, PULL, file, PYTHONPATH=str(ROOT))
+            programs.until(lambda seen=seen: studies_in(broken) >= seen, f"{seen} studies")
+            programs.kill("pull")
+    store, refused = pulled(broken)
+    assert store.version == expected.version
+    assert not refused
+    assert not [*(broken.folder / "incoming").glob("*/*")]
