@@ -19,7 +19,8 @@ from client_app.data.keys import Pseudonyms
 from client_app.data.pacs.archive import archive
 from client_app.data.store.writer import StoreWriter
 from client_app.site import HospitalConfig
-from federation.errors import ConfigError
+from federation.errors import ConfigError, DataError, RunError
+from federation.files import locked
 
 
 def settings_of(hospital: HospitalConfig) -> IngestSettings:
@@ -50,12 +51,24 @@ class HospitalIngest:
             return quality(self._definition, self._selection(client, gate, Pseudonyms(bytes(32))))
 
     def pull(self, told: Callable[[Taken], None]) -> tuple[str, Counter[str]]:
-        """Fill the store; its version, and how many files and series are not in it, by rule."""
+        """Fill the store; its version, and how many files and series are not in it, by rule.
+
+        Raises:
+            DataError: nobody is in the cohort, as where a server has lost its records.
+            RunError: another ingest is at work, or record or archive cannot be asked.
+            StorageError: the disk did not take it.
+        """
         settings = self._settings
         pseudonyms = self._pseudonyms
         with self._record() as (client, gate):
             cases = self._selection(client, gate, pseudonyms).cases
+        if not cases:
+            raise DataError(
+                "the record has nobody for the cohort, so nothing is pulled, and nothing taken out of the "
+                "store; wardround-site ingest check says by which rules"
+            )
         with (
+            self._alone(),
             archive(settings.pacs) as source,
             Journal(settings.folder) as journal,
             StoreWriter(settings.store) as store,
@@ -73,11 +86,22 @@ class HospitalIngest:
     def consent(self) -> Counter[str]:
         """Take out whoever may not be used any more; how many patients, by rule."""
         with (
+            self._alone(),
             self._record() as (_, gate),
             Journal(self._settings.folder) as journal,
             StoreWriter(self._settings.store) as store,
         ):
             return check_consent(gate, journal, store, self._pseudonyms)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            with locked(self._settings.folder / "lock", wait=False):
+                yield
+        except BlockingIOError:
+            raise RunError(
+                f"another ingest is at work in {self._settings.folder}; wait for its end"
+            ) from None
 
     @property
     def _pseudonyms(self) -> Pseudonyms:

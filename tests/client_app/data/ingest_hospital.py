@@ -56,7 +56,7 @@ def malignant(study):
 
 
 def bundle_of(study):
-    day = f"{study.date[:4]}-{study.date[4:6]}-{study.date[6:]}"
+    day, born = (f"{text[:4]}-{text[4:6]}-{text[6:]}" for text in (study.date, study.patient.born))
     return nodule_patient_bundle(
         study.patient.id,
         study_uid=study.uid,
@@ -64,6 +64,7 @@ def bundle_of(study):
         malignant=malignant(study),
         diameter_mm=5 + study.number / 10,
         scanned=day,
+        born=born,
         consent=given(study),
     )
 

@@ -5,11 +5,27 @@ import sys
 from contextlib import closing
 from shutil import copy
 
+import pytest
+from fhir_server import running_fhir_server
 from ingest_hospital import malignant, pseudonyms, pulled
+from omegaconf import OmegaConf
 
+from client_app.data.ingest.hospital import HospitalIngest
+from federation.errors import DataError, RunError
+from federation.files import locked
+from federation.site_store import open_store
+from simulation.hospital.records import MRN
 from simulation.programs import ROOT, Programs
 
 PULL = ROOT / "tests/client_app/data/ingest_pull.py"
+
+
+def cohort(folder, *changes):
+    """The example of conf/cohort, changed."""
+    file = folder / "cohort.yaml"
+    example = OmegaConf.load(ROOT / "conf/cohort/lung_nodule.yaml")
+    OmegaConf.save(OmegaConf.merge(example, OmegaConf.from_dotlist(list(changes))), file)
+    return file
 
 
 def studies_in(settings):
@@ -71,3 +87,42 @@ def test_killed_at_any_moment_it_goes_on_without_loss_or_duplicate(hospital, tmp
     assert store.version == expected.version
     assert not refused
     assert not [*(broken.folder / "incoming").glob("*/*")]
+
+
+def test_a_record_that_has_lost_its_patients_takes_nobody_out(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    before, _ = pulled(settings)
+    with running_fhir_server() as empty:
+        lost = hospital.settings(tmp_path, fhir={"url": empty.url, "patient_system": MRN})
+        with pytest.raises(DataError, match="nobody for the cohort"):
+            pulled(lost)
+    assert open_store(settings.store).version == before.version
+
+
+def test_whoever_takes_their_consent_back_leaves_the_store_for_good(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    before, _ = pulled(settings)
+    gone = hospital.allowed[0].patient
+    listed = tmp_path / "opt_outs.csv"
+    listed.write_text(f"patient\n{gone.id}\n")
+    strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
+    assert HospitalIngest(strict).consent() == {"opted-out": 1}
+    after = open_store(settings.store)
+    whose = pseudonyms(settings).patient(gone.id)
+    assert {each.patient for each in before.series} - {each.patient for each in after.series} == {whose}
+    assert pulled(settings)[0].version == after.version  # nor back by a pull that has forgotten the list
+
+
+def test_studies_that_are_no_longer_wanted_leave_and_come_back(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    before, _ = pulled(settings)
+    younger = hospital.settings(tmp_path, cohort=cohort(tmp_path, "who.age.maximum=60"))
+    fewer, _ = pulled(younger)
+    assert {each.series for each in fewer.series} < {each.series for each in before.series}
+    assert pulled(settings)[0].version == before.version
+
+
+def test_two_at_once_are_one_too_many(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    with locked(settings.folder / "lock", wait=True), pytest.raises(RunError, match="another ingest"):
+        pulled(settings)
