@@ -2,7 +2,8 @@
 
 ::
 
-    manifest.sqlite                 rows: a series, a patient who withdrew, a version at the end of an ingest
+    manifest.sqlite                 rows: a series, a patient who withdrew, a version at the end of an ingest,
+                                    a time when consent was asked for
     arrays/<2 hex>/<sha256>.npy     int16 or float32 [slices, rows, columns], named by the SHA-256 of the file
 
 Rows and arrays are added and never changed. Whoever withdraws loses array, facts and features; the bare row
@@ -18,6 +19,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +135,18 @@ class Sealed(NamedTuple):
     patients: int
 
 
+class Standing(NamedTuple):
+    """Whose data may be used, as the hospital's record last said.
+
+    Attributes:
+        asked: when everybody in the store was last asked for, with its time zone; None if they never were.
+        gone: the pseudonyms of those of whom everything was taken out.
+    """
+
+    asked: datetime | None
+    gone: frozenset[str]
+
+
 def array_path(folder: Path, digest: str) -> Path:
     """Where the array of this SHA-256 lies."""
     return folder / "arrays" / digest[:2] / f"{digest}.npy"
@@ -178,6 +192,20 @@ def sealed_versions(folder: Path) -> tuple[Sealed, ...]:
     with _reading(folder) as rows:
         found = rows.execute("SELECT version, at, series, patients FROM sealed ORDER BY number").fetchall()
     return tuple(Sealed(*row) for row in found)
+
+
+def standing(folder: Path) -> Standing:
+    """Whose data may be used now.
+
+    Raises:
+        DataError: there is no store, it is damaged, or another release's.
+        StorageError: it cannot be read at this moment.
+    """
+    with _reading(folder) as rows:
+        gone = rows.execute("SELECT patient FROM series GROUP BY patient HAVING count(*) = count(withdrawn)")
+        patients = frozenset(row[0] for row in gone)
+        asked = rows.execute("SELECT at FROM consent_asked ORDER BY rowid DESC LIMIT 1").fetchone()
+    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), patients)
 
 
 def row_of(row: tuple[str, ...]) -> StoredSeries:

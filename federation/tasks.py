@@ -137,11 +137,14 @@ class Cohort:
         description: what sets this hospital apart, for people, e.g. ``"CT slices of 1.25 mm"``.
         train: patients the model may learn from.
         test: patients held out.
+        version: which state of the hospital's data it is, for the hospital's own books; empty where data have
+            no versions.
     """
 
     description: str
     train: Examples
     test: Examples
+    version: str = ""
 
 
 class Task(Protocol):

@@ -29,6 +29,7 @@ from client_app.custodian.release import MOST_REASON, REASON_STAYS, Terms, as_ru
 from client_app.custodian.sums import Sums
 from client_app.custodian.witness import Witness
 from client_app.custodian.work import Evaluation, Training, Work
+from client_app.data.cohort import standing_of
 from client_app.site import SiteConfig
 from federation.audit_log import Fact
 from federation.errors import DataError, RefusedError, SecureSumError, WardroundError
@@ -128,6 +129,7 @@ class Custodian:
             classes=None if takers is None else takers.classes,
             declared=None if takers is None else takers.declared,
             held_out=held_out,
+            consent_asked=standing_of(self.config.data).asked,
         )
         return decide(self.config.policy, study, facts)
 
@@ -169,7 +171,7 @@ class Custodian:
         if study.secure_sum is not None:
             self._members(study)  # before anything is set aside for sums that cannot be made
         opened = self._opened
-        if opened is None or opened.study.id != study.id or opened.withdrawn != self.ledger.consent.withdrawn:
+        if opened is None or opened.study.id != study.id or opened.withdrawn != self._opener.withdrawn():
             self._opened = None
             self._end_expired()
             self._opened = opened = self._opener.open(study)
@@ -231,7 +233,7 @@ class Custodian:
         self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work
     ) -> tuple[Reply, Terms, Charge, str]:
         answers = Answers(self._folder, work.study.id, work.part)
-        charge = self._charge(request, work)
+        charge = self._charge(opened, request, work)
         # Whoever withdrew before the charge is not in it, so nothing must be computed on them.
         opened = self._open(work.study)
         answer = answers.last
@@ -249,7 +251,7 @@ class Custodian:
         """The same, masked: the round is burnt first, so that nothing else is ever masked in it."""
         sums = self._sums(opened)
         begun = sums.begin(question, bytes.fromhex(work.asked))
-        charge = self._charge(request, work)
+        charge = self._charge(opened, request, work)
         opened = self._open(work.study)
         if not isinstance(begun, Sent) and charge.released is not None:
             # Its state was lost: in a second sum the same noise would be known, and be taken off.
@@ -307,7 +309,7 @@ class Custodian:
         reply = UnmaskReply(site=self.config.name, answer=answer)
         return require_releasable(reply, request, Terms(self.config.name, said=answer))
 
-    def _charge(self, request: TrainRequest | EvaluateRequest, work: Work) -> Charge:
+    def _charge(self, opened: Opened, request: TrainRequest | EvaluateRequest, work: Work) -> Charge:
         """Charge the work on disk, and write that into the log, before anything is computed."""
         study, budget = work.study, self.ledger.budget
         before = budget.last(study.id, work.part)
@@ -324,6 +326,8 @@ class Custodian:
         )
         if not again:
             facts: dict[str, Fact] = {"charge": charge.number, "steps": charge.steps, "model": work.asked}
+            if opened.version:
+                facts["data"] = opened.version
             self._note("reserved", request, facts)
         return charge
 

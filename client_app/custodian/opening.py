@@ -11,7 +11,7 @@ from client_app.audit.rehearsal import require_rehearsal
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.cost import Cap, Cost, Part, evaluation_cost, training_cost
 from client_app.custodian.ledger.ledger import Ledger
-from client_app.data.cohort import load_cohort
+from client_app.data.cohort import load_cohort, standing_of
 from client_app.site import SiteConfig
 from client_app.training.batches import Patients
 from client_app.training.choice import engine_for
@@ -55,6 +55,7 @@ class Opened:
         network: the same one, whose parameters every request sets anew.
         held_out: the held-out patients who have consented and have budget left; their cost is set aside.
         withdrawn: everybody who had withdrawn when it was opened.
+        version: which state of the hospital's data it is; empty where data have no versions.
     """
 
     study: Study
@@ -63,6 +64,7 @@ class Opened:
     network: nn.Module
     held_out: Callable[[], Examples]
     withdrawn: frozenset[str]
+    version: str
 
 
 class Check(Protocol):
@@ -99,7 +101,7 @@ class Opener:
         engine = engine_for(study, network, self._config.resources)
         if study.privacy.mode != "none":
             require_rehearsal(study, network, self._keys.noise, engine)
-        withdrawn = self._ledger.consent.withdrawn
+        withdrawn = self.withdrawn()
         cohort = load_cohort(self._config.data, study.task)
         takers = self._takers(study, cohort)
         training = LocalTraining(
@@ -110,7 +112,14 @@ class Opener:
             secret=self._keys.noise,
             resources=self._config.resources.model_copy(update={"engine": engine}),
         )
-        return Opened(study, takers, training, network, lambda: self._held_out(study, cohort), withdrawn)
+        return Opened(
+            study, takers, training, network, lambda: self._held_out(study, cohort), withdrawn, cohort.version
+        )
+
+    def withdrawn(self) -> frozenset[str]:
+        """Whoever has withdrawn by now: here, or in the record, so that the ingest took them out."""
+        gone = standing_of(self._config.data).gone
+        return self._ledger.consent.withdrawn.union(self._keys.pseudonym(identity) for identity in gone)
 
     def _takers(self, study: Study, cohort: Cohort) -> Takers:
         def with_budget(examples: Examples) -> Takers:

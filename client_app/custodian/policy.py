@@ -7,7 +7,7 @@ is nothing in a policy that a study could not be refused without.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -101,6 +101,8 @@ class Policy(Frozen):
             and nothing is told of them.
         minimum_hospitals: a study that goes on with fewer is refused.
         hours: when it may train; None is always.
+        consent_hours: the longest ago, in hours, that the ingest may have asked whose data may be used; None
+            for data that no ingest keeps up with consent.
     """
 
     purposes: tuple[str, ...]
@@ -117,6 +119,7 @@ class Policy(Frozen):
     minimum_patients: Annotated[int, Field(ge=1)]
     minimum_hospitals: Annotated[int, Field(ge=1)]
     hours: Hours | None = None
+    consent_hours: Annotated[float, Field(gt=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Facts:
         classes: how many of the study's classes occur among them; None as for ``patients``.
         declared: the public cohort size; None as for ``patients``.
         held_out: held-out patients who have consented and have budget left; None where nobody asks of them.
+        consent_asked: when the ingest last asked whose data may be used, with its time zone; None if never.
     """
 
     site: str
@@ -139,6 +143,7 @@ class Facts:
     classes: int | None
     declared: int | None
     held_out: int | None = None
+    consent_asked: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +251,18 @@ def _about_the_study(policy: Policy, study: Study, facts: Facts) -> Iterable[Rul
         policy.hours is not None and not policy.hours.hold(facts.now),
         f"this hospital trains from {policy.hours}",
     )
+    if policy.consent_hours is not None:
+        yield Rule(
+            "consent-too-old",
+            not _is_fresh(facts, timedelta(hours=policy.consent_hours)),
+            f"this hospital has not asked within {policy.consent_hours:g} hours whose data may be used; its "
+            "people run wardround-site ingest consent",
+        )
+
+
+def _is_fresh(facts: Facts, limit: timedelta) -> bool:
+    """Whether consent was asked for within ``limit``; a time that is yet to come is a clock's mistake."""
+    return facts.consent_asked is not None and abs(facts.now - facts.consent_asked) <= limit
 
 
 def _about_epsilon(policy: Policy, study: Study) -> Iterable[Rule]:

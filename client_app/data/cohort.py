@@ -2,6 +2,7 @@
 
 from client_app.site import SimulatedData
 from federation.errors import DataError
+from federation.site_store import Standing, has_store, standing
 from federation.study import TaskSpec
 from federation.tasks import Cohort, Examples, load_task, pool
 
@@ -18,6 +19,7 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
         description=", ".join(cohort.description for cohort in cohorts),
         train=pool([cohort.train for cohort in cohorts]),
         test=pool([cohort.test for cohort in cohorts]),
+        version=" ".join(cohort.version for cohort in cohorts if cohort.version),
     )
     for examples in (cohort.train, cohort.test):
         _check(examples, spec)
@@ -27,6 +29,16 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
             f"task {spec.name} has {both} patients in train and in test; a patient must be in one of them"
         )
     return cohort
+
+
+def standing_of(data: SimulatedData) -> Standing:
+    """Whose data may be used, where a hospital's data are a store that an ingest fills.
+
+    Raises:
+        DataError: the store is damaged, or another release's.
+        StorageError: it cannot be read at this moment.
+    """
+    return standing(data.folder) if has_store(data.folder) else Standing(None, frozenset())
 
 
 def _check(examples: Examples, spec: TaskSpec) -> None:

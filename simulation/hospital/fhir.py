@@ -1,7 +1,9 @@
 """A patient record to try things on: a FHIR R4 server on loopback, whose packages are fetched once."""
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -45,12 +47,12 @@ class FhirServer:
 
 def missing() -> str:
     """Why no server can be started here; empty if one can."""
-    absent = [name for name in ("node", "npm") if shutil.which(name) is None]
-    return (
-        f"a FHIR server needs Node 20 or later and npm; there is no {' and no '.join(absent)}"
-        if absent
-        else ""
-    )
+    try:
+        for name in ("node", "npm"):
+            _program(name)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def start_fhir(programs: Programs, name: str) -> FhirServer:
@@ -59,12 +61,18 @@ def start_fhir(programs: Programs, name: str) -> FhirServer:
     Raises:
         RunError: Node is missing, its packages cannot be fetched, or it does not start.
     """
-    if reason := missing():
-        raise RunError(reason)
     (port,) = free_ports(1)
-    programs.start(name, "node", _installed() / "server.mjs", port)
+    programs.start(name, _program("node"), _installed() / "server.mjs", port)
     programs.until_listening(port)
     return FhirServer(f"http://127.0.0.1:{port}/fhir")
+
+
+def _program(name: str) -> str:
+    """That of the ``test`` extra, beside this Python, or else the machine's."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        raise RunError(f"a FHIR server needs Node, and there is no {name}; ./scripts/setup installs it")
+    return found
 
 
 def _installed() -> Path:
@@ -76,8 +84,10 @@ def _installed() -> Path:
             scrap = Path(mkdtemp(dir=folder.parent))
             for name in _FILES:
                 shutil.copy(_PROGRAM / name, scrap)
-            install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0"]
-            done = subprocess.run(install, cwd=scrap, capture_output=True, text=True, check=False)  # noqa: S603
+            install = [_program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(  # noqa: S603
+                [*install, "--fetch-retries=0"], cwd=scrap, capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 shutil.rmtree(scrap)
                 raise RunError(f"npm cannot fetch the FHIR server: {done.stderr.strip()[:300]}")

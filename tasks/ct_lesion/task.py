@@ -75,7 +75,7 @@ class LesionTask:
         )
         learnt = [patient for patient in everybody.identities if in_train(patient)]
         description = f"{self.settings.modality} from the store in {folder.name}"
-        return Cohort(description, everybody.only(learnt), everybody.without(learnt))
+        return Cohort(description, everybody.only(learnt), everybody.without(learnt), store.version)
 
     def public_examples(self, count: int, seed: int) -> Examples:
         """``count`` phantoms of ``tasks.nodule_ct``, where the settings prepare slices as those are drawn.

@@ -14,7 +14,8 @@ def every(group):
 def choices():
     """Every choice of every group, each with what it needs beside the defaults."""
     needs = {"federation=alone": ["quorum=1"], "task=heart_disease": ["model=logistic"]}
-    for group in sorted(folder.name for folder in CONF.iterdir() if folder.is_dir()):
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    for group in sorted(groups - {"cohort"}):  # of a hospital's record, and no part of a run
         for name in every(group):
             yield [f"{group}={name}", *needs.get(f"{group}={name}", [])]
 

@@ -1,6 +1,7 @@
 """Whose series have to leave the store, since their consent does not hold any more."""
 
 from collections import Counter
+from datetime import UTC, datetime
 
 from client_app.data.fhir.gate import ConsentGate, to_tombstone
 from client_app.data.ingest.journal import Journal
@@ -15,11 +16,12 @@ _FOR_GOOD = frozenset({"opted-out", "denied"})
 def check_consent(
     gate: ConsentGate, journal: Journal, store: StoreWriter, pseudonyms: Pseudonyms
 ) -> Counter[str]:
-    """Take out whoever may not be used any more; how many patients, by rule.
+    """Take out whoever may not be used any more, and note when that was asked; how many patients, by rule.
 
     Raises:
         DataError, RunError: as ``ConsentGate.check``; then nobody is taken out.
     """
+    asked = datetime.now(UTC)
     decisions = gate.check(journal.patients())
     series = open_store(store.folder).series
     gone = to_tombstone({each.patient for each in series}, decisions, pseudonyms.patient)
@@ -33,4 +35,5 @@ def check_consent(
     for study, own in journal.series():
         if own and not left.intersection(own):
             journal.forget(study)
+    store.consent_asked(asked)
     return Counter(gone.values())

@@ -40,6 +40,7 @@ CREATE TABLE sealed (
     series INTEGER NOT NULL,
     patients INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE consent_asked (at TEXT NOT NULL) STRICT;
 """
 _APPEND_ONLY = """
 CREATE TRIGGER series_stay BEFORE DELETE ON series

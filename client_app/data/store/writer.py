@@ -138,6 +138,11 @@ class StoreWriter:
             self._sweep()
         return count
 
+    def consent_asked(self, at: datetime) -> None:
+        """Write down that everybody here was asked for at ``at``, and that whoever may not be used is out."""
+        with self._alone(), self._manifest.writing() as rows:
+            rows.execute("INSERT INTO consent_asked VALUES (?)", (_text(at),))
+
     def seal(self) -> str:
         """Write down the version that is current, as an ingest does at its end; the version."""
         with self._alone(), self._manifest.writing() as rows:
@@ -235,4 +240,9 @@ def _bury(rows: Connection, column: str, value: str, reason: str) -> int:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return _text(datetime.now(UTC))
+
+
+def _text(moment: datetime) -> str:
+    """In UTC, so that later is greater."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,11 +1,11 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from client_app.custodian.policy import Facts, decide
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-GOOD = {"site": "alder", "now": NOW, "patients": 24, "classes": 2, "declared": 20}
+GOOD = {"site": "alder", "now": NOW, "patients": 24, "classes": 2, "declared": 20, "consent_asked": NOW}
 
 RENAMED = "a researcher renames patients by a task's options, so that they seem to have spent nothing"
 
@@ -23,6 +23,7 @@ OBJECTIONS = {
     "delta-too-large": ({"privacy": {"delta": 2e-4}}, {}),
     "too-few-hospitals": ({"quorum": 1}, {}),
     "outside-hours": ({}, {"now": datetime(2026, 3, 1, 3, tzinfo=UTC)}),
+    "consent-too-old": ({}, {"consent_asked": NOW - timedelta(hours=34)}),
     "cohort-too-small": ({}, {"patients": 19}),
     "cohort-of-one-class": ({}, {"classes": 1}),
     "declared-size-off": ({}, {"declared": 49}),
@@ -41,8 +42,9 @@ def ask(make_site, make_study, no_privacy):
         "hours": hours,
         "metrics": [],
         "task_options": {},
+        "consent_hours": 24,
     }
-    policy = make_site(policy={**changes, "metrics": [], "task_options": {}}).policy
+    policy = make_site(policy=changes).policy
 
     def answer(study=None, facts=None):
         study = {"quorum": 2, **(study or {})}
@@ -58,6 +60,7 @@ def test_a_study_that_meets_every_rule_is_allowed(ask):
     assert ask().allowed
     assert ask({"expires": "2026-03-01"}).allowed, "the last day is a day"
     assert ask({"privacy": {"epsilon": 10.0, "delta": 1e-4}}, {"patients": 20}).allowed, "limits are allowed"
+    assert ask({}, {"consent_asked": NOW - timedelta(hours=24)}).allowed, "and so is that of consent"
 
 
 @pytest.mark.parametrize("rule", OBJECTIONS)

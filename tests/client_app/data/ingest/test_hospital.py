@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from client_app.data.ingest.hospital import HospitalIngest
 from federation.errors import DataError, RunError
 from federation.files import locked
-from federation.site_store import open_store
+from federation.site_store import open_store, standing
 from simulation.hospital.records import MRN
 from simulation.programs import ROOT, Programs
 
@@ -107,6 +107,7 @@ def test_whoever_takes_their_consent_back_leaves_the_store_for_good(hospital, tm
     listed.write_text(f"patient\n{gone.id}\n")
     strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
     assert HospitalIngest(strict).consent() == {"opted-out": 1}
+    assert standing(settings.store).asked
     after = open_store(settings.store)
     whose = pseudonyms(settings).patient(gone.id)
     assert {each.patient for each in before.series} - {each.patient for each in after.series} == {whose}

@@ -1,4 +1,5 @@
 import sqlite3
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -6,7 +7,7 @@ from client_app.data.refusal import Refused
 from client_app.data.store.verify import verify
 from client_app.data.store.writer import Added, _bury
 from federation.errors import DataError
-from federation.site_store import MANIFEST, open_store
+from federation.site_store import MANIFEST, open_store, standing
 from tests.client_app.data.store.conftest import arrays, patient
 
 
@@ -23,6 +24,26 @@ def test_who_withdraws_leaves_no_array_and_no_facts(writer, folder, put):
         ).fetchall()
     assert tombstones == [(patient(1), "opt-out", "{}", "{}", "{}")] * 2
     assert verify(folder) == ()
+
+
+def test_only_who_has_nothing_left_is_gone(writer, folder, put):
+    put(writer, 1)
+    put(writer, 2, whose=1)
+    put(writer, 3)
+    assert standing(folder) == (None, frozenset())
+    writer.retract("2.25.1", "no-longer-wanted")
+    assert not standing(folder).gone
+    writer.retract("2.25.2", "not-found")
+    assert standing(folder).gone == {patient(1)}
+    put(writer, 2, whose=1)
+    assert not standing(folder).gone
+
+
+def test_a_store_knows_when_consent_was_last_asked_for(writer, folder):
+    times = [datetime(2026, 1, day, 12, tzinfo=timezone(timedelta(hours=2))) for day in (3, 2)]
+    for time in times:
+        writer.consent_asked(time)
+        assert standing(folder).asked == time
 
 
 BACK = "who withdrew comes back with the next ingest"
