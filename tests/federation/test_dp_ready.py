@@ -15,6 +15,7 @@ from federation.errors import ConfigError
 from federation.layer_use import _KINDS
 
 SIDE = 32
+SLOW = ("UNETR", "BasicUNet", "ResNet10", "ResNet18", "ResNet50", "DenseNet121")  # on volumes
 # Volumes of networks that are slow on larger ones.
 SMALL = {"EfficientNet": 16, "SegResNet": 16, "SegResNetDS": 16}
 BATCH_NORM = "BatchNorm -> GroupNorm"
@@ -107,7 +108,12 @@ def side_of(name, dims):
 
 CASES = [
     *(
-        pytest.param(*MONAI[name], (1, *[side_of(name, dims)] * dims), id=f"monai.{name}-{dims}D")
+        pytest.param(
+            *MONAI[name],
+            (1, *[side_of(name, dims)] * dims),
+            id=f"monai.{name}-{dims}D",
+            marks=[pytest.mark.deployment] * (dims == 3 and name in SLOW),  # for its time
+        )
         for name, dims in product(MONAI, (2, 3))
     ),
     *(pytest.param(*case, id=name) for name, case in OTHERS.items()),

@@ -19,6 +19,7 @@ from server_app.record import RoundLine, Summary
 from server_app.trackers import make_tracker, settings_of
 from simulation.simulate import main
 
+pytestmark = pytest.mark.deployment  # for its time
 ROOT = Path(__file__).parents[2]
 # All that a tracker does, with every connection that the process tries written down.
 WATCHED = """

@@ -302,7 +302,16 @@ def test_help_says_how_to_use_it(flag, capsys):
     assert "usage: ./scripts/simulate [-q] [-m] [KEY=VALUE ...]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ['it\'s "a" run', "a=b,c {x} [1] $HOME", "ünï~code", "back\\slash", "end\\"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'it\'s "a" run, $HOME',
+        *(
+            pytest.param(name, marks=pytest.mark.deployment)
+            for name in ("a=b,c {x} [1]", "ünï~code", "back\\slash", "end\\")
+        ),
+    ],
+)
 def test_a_run_goes_where_it_was_told_whatever_the_folder_is_called(simulate, name):
     done = simulate("rounds=1", "-q", name=name)
     assert done.out == f"{done.folder}\n"
@@ -417,6 +426,7 @@ def test_when_that_leaves_too_few_the_run_fails_and_the_record_says_why(simulate
     assert (done.folder / "report.html").exists()
 
 
+@pytest.mark.deployment  # for its time
 def test_a_damaged_cache_is_named_and_rendered_again_to_the_same_models(
     nodules, simulate, tmp_path, monkeypatch, caplog
 ):

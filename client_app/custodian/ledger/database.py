@@ -4,7 +4,6 @@
 was not leaves nothing. Whoever writes takes the write lock first, so that what was read before stays true.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,9 @@ from pathlib import Path
 from threading import RLock
 
 from client_app.custodian.ledger.migrations import MIGRATIONS
+from client_app.sqlite import PATIENCE, make_file, transaction
 from federation.errors import LedgerError, StorageError
-from federation.files import make_folder, sync_folder
 
-_PATIENCE = 60.0  # seconds to wait for another process's transaction
 # What SQLite answers where the file is whole and only the moment is wrong.
 _PASSING = ("disk is full", "disk I/O error", "locked", "readonly", "unable to open")
 
@@ -36,9 +34,9 @@ class Database:
         self.path = path
         self._turn = RLock()
         with self._told():
-            _create(path)
+            make_file(path, 0o600)
             self._connection = sqlite3.connect(
-                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+                path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
             for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
                 self._connection.execute(f"PRAGMA {setting}")
@@ -48,15 +46,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other process writes beside; on disk when the ``with`` block has ended."""
-        with self._turn, self._told():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._turn, self._told(), transaction(self._connection):
+            yield self._connection
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -150,7 +141,7 @@ class ReadOnlyDatabase(Database):
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?{mode}",
                 uri=True,
-                timeout=_PATIENCE,
+                timeout=PATIENCE,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -193,13 +184,3 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     """What changes when a file is written to, or another one is put in its place."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _create(path: Path) -> None:
-    """An empty file for the owner's eyes only, whose name survives a power cut."""
-    try:
-        make_folder(path.parent)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be made ({error.strerror}); mend the folder's rights") from error

@@ -1,16 +1,13 @@
 """The manifest as SQLite: what may be written into it, held by the database itself."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from client_app.sqlite import PATIENCE, make_file, transaction
 from federation.errors import DataError, StorageError
-from federation.files import make_folder, sync_folder
 from federation.site_store import LAYOUT, MANIFEST
-
-_PATIENCE = 60.0  # seconds to wait while somebody reads
 
 _TABLES = """
 CREATE TABLE series (
@@ -75,9 +72,9 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.path = folder / MANIFEST
         with self._told():
-            _create(self.path)
+            make_file(self.path, 0o640)
             self._connection = sqlite3.connect(
-                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
             for setting in ("journal_mode=DELETE", "synchronous=FULL", "secure_delete=ON"):
                 self._connection.execute(f"PRAGMA {setting}")
@@ -86,15 +83,8 @@ class Manifest:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other process writes beside; on disk when the ``with`` block has ended."""
-        with self._told():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._told(), transaction(self._connection):
+            yield self._connection
 
     def close(self) -> None:
         """Let go of the file."""
@@ -141,13 +131,3 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-
-
-def _create(path: Path) -> None:
-    """An empty file for the owner's eyes and the group's, whose name survives a power cut."""
-    try:
-        make_folder(path.parent)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be made ({error.strerror}); mend the folder's rights") from error

@@ -1,4 +1,7 @@
-"""A PACS and a hospital for all tests here; whatever starts somebody else's server runs with ``--all``."""
+"""A PACS and a hospital for all tests here.
+
+What starts somebody else's server runs with ``--all``, and so does what takes long.
+"""
 
 import pytest
 from ingest_hospital import hospital
@@ -7,7 +10,11 @@ from orthanc import pacs
 __all__ = ["hospital", "pacs"]
 
 STARTED = {"hospital", "pacs", "server", "special"}
-FILES = ("test_interrupted", *(f"fhir.test_{name}" for name in ("cohort", "gate", "quality", "fhir_server")))
+FILES = (
+    *(f"fhir.test_{name}" for name in ("cohort", "gate", "quality", "fhir_server")),
+    *(f"pacs.test_{name}" for name in ("dicomweb", "dimse", "interrupted")),
+    *(f"dicom.test_{name}" for name in ("decoder", "door")),
+)
 
 
 def pytest_itemcollected(item):
