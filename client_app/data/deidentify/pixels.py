@@ -4,6 +4,8 @@ Native pixels keep the bits that BitsStored counts; overlays of old machines lie
 Compressed ones keep their frames and lose the comments and application segments of their codestreams.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -25,6 +27,8 @@ from client_app.data.deidentify.codestreams import without_comments
 from client_app.data.deidentify.quiet import quiet
 from client_app.data.deidentify.rules import PIXELS
 from client_app.data.deidentify.text_detector import looks_like_text
+from client_app.data.dicom.decoder import shared_decoder
+from client_app.data.dicom.layout import layout_of
 from client_app.data.refusal import Refused
 
 NATIVE = (
@@ -123,13 +127,24 @@ def _compressed(dataset: Dataset, syntax: UID) -> bytes:
 
 def _look(dataset: Dataset, *, compressed: bool, wary: bool) -> None:
     """Look at every frame as a reader would."""
-    for frame in iter_pixels(dataset, raw=True, correct_unused_bits=False):
+    for frame in (
+        _decoded(dataset) if compressed else iter_pixels(dataset, raw=True, correct_unused_bits=False)
+    ):
         if compressed:
             _look_at_unused(frame, dataset)
         if looks_like_text(frame, wary=wary):
             raise Refused(
                 "burned-in-text", "something in its pixels looks like a row of letters; look at it, clean it"
             )
+
+
+def _decoded(dataset: Dataset) -> Iterator[NDArray[np.generic]]:
+    """Compressed frames, one by one, by a process that may grow or crash."""
+    layout = layout_of(dataset)
+    if layout is None:
+        raise Refused("no-pixels", "it is an image without pixels that could be read")
+    for content in generate_frames(dataset.PixelData, number_of_frames=layout.frames):
+        yield shared_decoder().frame(layout, content)
 
 
 def _look_at_unused(frame: NDArray[np.generic], dataset: Dataset) -> None:

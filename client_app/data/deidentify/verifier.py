@@ -25,6 +25,7 @@ _DOCUMENTS = ("ContentSequence", "EncapsulatedDocument", "TextValue", "Unformatt
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 # Of these many a file has one, whoever it is of.
 _OF_NOBODY = frozenset(("19000101", "removed", "none", "unknown", "anonymous", "anonymized", "null"))
+_UID_OF_THE_STANDARD = re.compile(r"1\.2\.840\.10008(\.[0-9]+)+")
 # Names that are words of the standard, too; they are searched for only as a part of something longer.
 _WORDS = frozenset(
     (
@@ -207,7 +208,9 @@ def _long_forms(each: Identifier) -> Iterator[bytes]:
 
 
 def _is_nobodys(each: Identifier) -> bool:
-    return each.text.casefold() in _OF_NOBODY or (each.kind is Kind.NAME and each.text.casefold() in _WORDS)
+    folded = each.text.casefold()
+    is_word = each.kind is Kind.NAME and folded in _WORDS
+    return folded in _OF_NOBODY or is_word or _UID_OF_THE_STANDARD.fullmatch(folded) is not None
 
 
 def _digits_left(each: Identifier, result: _Result) -> bool:

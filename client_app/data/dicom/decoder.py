@@ -136,7 +136,9 @@ def _options(layout: Layout) -> dict[str, str | int]:
         "bits_stored": layout.stored,
         "pixel_representation": int(layout.signed),
         "photometric_interpretation": layout.photometric,
+        "planar_configuration": int(layout.planar),
         "pixel_keyword": "PixelData",
+        "correct_unused_bits": False,  # whoever asks sees to them
     }
 
 

@@ -1,7 +1,7 @@
 """The process that decompresses frames, run as a script by `decoder`: it may crash, hang or grow, alone.
 
 Of each frame it is told how it is laid out (JSON) and its bytes, and answers with the array's type and shape
-(JSON; empty if it cannot be decoded) and bytes. It can read files that are open to all, and write none.
+(JSON; empty if it cannot be decoded) and bytes. It writes no files, and has the rights of whoever starts it.
 """
 
 import json

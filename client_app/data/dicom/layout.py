@@ -25,6 +25,7 @@ class Layout:
         stored: of these, how many are used.
         signed: whether samples are in two's complement.
         photometric: what a sample means, e.g. ``"MONOCHROME2"``.
+        planar: whether the samples of one kind lie together, where a pixel has several.
         syntax: the transfer syntax.
     """
 
@@ -36,6 +37,7 @@ class Layout:
     stored: int
     signed: bool
     photometric: str
+    planar: bool
     syntax: str
 
     @property
@@ -78,6 +80,7 @@ def layout_of(dataset: Dataset) -> Layout | None:
         stored=_number(dataset, "BitsStored", 1, 64),
         signed=bool(_number(dataset, "PixelRepresentation", 0, 1, 0)),
         photometric=str(dataset.get("PhotometricInterpretation") or ""),
+        planar=bool(_number(dataset, "PlanarConfiguration", 0, 1, 0)),
         syntax=str(dataset.file_meta.TransferSyntaxUID),
     )
     high = _number(dataset, "HighBit", 0, 63, layout.stored - 1)

@@ -7,9 +7,11 @@ import pytest
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import MPEG4HP41, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from client_app.data.deidentify import pixels
 from client_app.data.deidentify.codestreams import without_comments
 from client_app.data.deidentify.pixels import _stored_bits
 from client_app.data.deidentify.profile import deidentify
+from client_app.data.dicom.decoder import Decoder
 from client_app.data.refusal import Refused
 
 SECRET = b"Ahrensfelder hat dies gesehen"
@@ -137,6 +139,14 @@ def test_compressed_pixels_that_use_unused_bits_are_refused(ct, pseudonyms):
     dataset.compress(RLELossless, generate_instance_uid=False)
     dataset.BitsStored, dataset.HighBit = 12, 11
     assert rule_of(dataset, pseudonyms) == "unused-bits"
+
+
+def test_a_frame_that_grows_costs_its_decoder_and_not_the_ingest(ct, pseudonyms, monkeypatch):
+    dataset = image(ct)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    with Decoder(memory=1 << 16) as small:
+        monkeypatch.setattr(pixels, "shared_decoder", lambda: small)
+        assert rule_of(dataset, pseudonyms) in ("decoder-died", "not-decodable")
 
 
 @pytest.mark.parametrize(
