@@ -161,8 +161,15 @@ def version_of(series: Iterable[StoredSeries]) -> str:
 
 
 def has_store(folder: Path) -> bool:
-    """Whether a store begins here."""
-    return (folder / MANIFEST).is_file()
+    """Whether a store begins here.
+
+    Raises:
+        StorageError: one may not look.
+    """
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be looked into ({error.strerror}); mend its rights") from error
 
 
 def open_store(folder: Path) -> SiteStore:
@@ -255,7 +262,7 @@ def checked_array(content: bytes, series: StoredSeries) -> NDArray[np.generic]:
 def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A view of one moment."""
     path = folder / MANIFEST
-    if not path.is_file():
+    if not has_store(folder):
         raise DataError(f"{folder} holds no store ({MANIFEST} is not there); an ingest makes one")
     try:
         connection = sqlite3.connect(

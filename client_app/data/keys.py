@@ -41,6 +41,11 @@ class Pseudonyms:
         """
         return cls(kept_key(file))
 
+    @property
+    def owner(self) -> str:
+        """A fingerprint of the key, which gives nothing of it away."""
+        return self._keyed("owner", "").hex()
+
     def patient(self, ehr_id: str) -> str:
         """Who the hospital's patient ``ehr_id`` is here: 16 lowercase hex digits."""
         return self._keyed("patient", _plain(ehr_id)).hex()[:16]

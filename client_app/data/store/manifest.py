@@ -38,6 +38,7 @@ CREATE TABLE sealed (
     patients INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE consent_asked (at TEXT NOT NULL) STRICT;
+CREATE TABLE owner (fingerprint TEXT NOT NULL) STRICT;
 """
 _APPEND_ONLY = """
 CREATE TRIGGER series_stay BEFORE DELETE ON series

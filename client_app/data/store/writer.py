@@ -68,6 +68,24 @@ class StoreWriter:
         """Let go of the files."""
         self._manifest.close()
 
+    def belong_to(self, owner: str) -> None:
+        """Hold the store to the key that it was first filled with: by another, everybody is somebody else.
+
+        Args:
+            owner: fingerprint of the key of pseudonyms.
+
+        Raises:
+            DataError: it was filled with another.
+        """
+        with self._alone(), self._manifest.writing() as rows:
+            rows.execute("INSERT INTO owner SELECT ? WHERE NOT EXISTS (SELECT 1 FROM owner)", (owner,))
+            found = rows.execute("SELECT fingerprint FROM owner").fetchone()
+        if found != (owner,):
+            raise DataError(
+                f"the store {self.folder} was filled with another key of pseudonyms, by which each patient "
+                "is another; restore that key, or fill a new store"
+            )
+
     def add(
         self,
         volume: Volume,

@@ -3,12 +3,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
 from client_app.data.store.verify import verify
-from client_app.data.store.writer import Added, _bury
+from client_app.data.store.writer import Added, StoreWriter, _bury
 from federation.errors import DataError
 from federation.site_store import MANIFEST, open_store, standing
-from tests.client_app.data.store.conftest import arrays, patient
+from tests.client_app.data.store.conftest import arrays, patient, volume
 
 
 def test_who_withdraws_leaves_no_array_and_no_facts(writer, folder, put):
@@ -44,6 +45,32 @@ def test_a_store_knows_when_consent_was_last_asked_for(writer, folder):
     for time in times:
         writer.consent_asked(time)
         assert standing(folder).asked == time
+
+
+TWICE = "a new key makes everybody a new patient, with a whole budget"
+
+
+@pytest.mark.attack(TWICE, held_by="the store belongs to the key that it was first filled with")
+def test_a_store_is_filled_with_one_key_of_pseudonyms(writer, folder):
+    key, other = Pseudonyms(bytes(32)), Pseudonyms(bytes(31) + b"1")
+    for _ in range(2):
+        writer.belong_to(key.owner)
+    with StoreWriter(folder) as again, pytest.raises(DataError, match="another key of pseudonyms"):
+        again.belong_to(other.owner)
+    assert key.key.hex() not in (key.owner, other.owner)
+
+
+@pytest.mark.mutant(TWICE, how="the store asks for no key")
+def test_without_that_one_person_is_in_it_twice(writer, folder, put):
+    for number, key in enumerate((bytes(32), bytes(31) + b"1")):
+        writer.add(
+            volume(number),
+            patient=Pseudonyms(key).patient("4711"),
+            series=f"2.25.{number}",
+            features={},
+            provenance={},
+        )
+    assert len({each.patient for each in open_store(folder).series}) == 2
 
 
 BACK = "who withdrew comes back with the next ingest"
