@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _gather(folder: Path, kind: Kind, tag: str) -> list[ShippedImage]:
-    for name in ("compose.yaml", "compose.gpu.yaml", "example.env", "run"):
+    for name in ("compose.yaml", "compose.gpu.yaml", "compose.ingest.yaml", "example.env", "run"):
         if (source := ROOT / "docker" / kind / name).exists():
             shutil.copy(source, folder)
     names = [f"wardround/{name}:{tag}" for name in KINDS[kind]]

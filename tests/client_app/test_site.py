@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -67,6 +68,15 @@ class TestWorkedExample:
         site = hospital(self.EXAMPLE)
         assert (site.name, site.approval) == ("alder", "operator")
         assert site.service.relay.parent != site.service.admin.parent
+
+    def test_shows_an_ingest(self, tmp_path):
+        text = self.EXAMPLE.read_text()
+        shown = re.sub("^# ", "", text.partition("ingest: null\n")[2], flags=re.MULTILINE)
+        (tmp_path / "site.yaml").write_text(text.replace("ingest: null\n", shown))
+        site = hospital(tmp_path / "site.yaml")
+        assert site.ingest.store == site.data.folder
+        secret = (site.ingest.pacs.credentials, site.ingest.fhir.secret_file, site.ingest.consent.opt_outs)
+        assert {path.parent for path in secret} == {site.ingest.folder}
 
     def test_allows_the_study_that_it_was_written_for_at_night(self):
         study = compose_run(

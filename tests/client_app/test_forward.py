@@ -1,0 +1,99 @@
+"""What the way out of an ingest carries; it is the real program."""
+
+import os
+import socket
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from simulation.programs import ROOT, Programs, free_ports
+
+MANY = os.urandom(5_000_000)
+
+
+@contextmanager
+def server(handle):
+    """Gives the first connection to ``handle``; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def accept():
+            accepted, _ = listening.accept()
+            with accepted:
+                handle(accepted)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join()
+
+
+@pytest.fixture
+def programs(tmp_path):
+    with Programs(tmp_path) as programs:
+        yield programs
+
+
+def forwarded(programs, to):
+    """The address of a forward to ``to``."""
+    (port,) = free_ports(1)
+    command = (sys.executable, "-P", "-m", "client_app.forward", f"127.0.0.1:{port}", to)
+    programs.start("forward", *command, PYTHONPATH=str(ROOT))
+    programs.until_said("forward", "leads to")
+    return "127.0.0.1", port
+
+
+def whole(connection):
+    """All that comes until the other side ends."""
+    return b"".join(iter(lambda: connection.recv(2**16), b""))
+
+
+def test_what_is_said_arrives_and_so_does_the_answer_to_its_end(programs):
+    came = []
+
+    def answer(accepted):
+        came.append(whole(accepted))  # whoever asks ends first, and still hears the answer
+        accepted.sendall(MANY[::-1])
+
+    with server(answer) as port:
+        with socket.create_connection(forwarded(programs, f"localhost:{port}")) as asking:
+            asking.sendall(MANY)
+            asking.shutdown(socket.SHUT_WR)
+            assert whole(asking) == MANY[::-1]
+        assert came == [MANY]
+
+
+def test_where_one_side_breaks_off_the_other_is_let_go(programs):
+    ended = threading.Event()
+
+    def listen(accepted):
+        whole(accepted)
+        ended.set()
+
+    with server(listen) as port:
+        with socket.create_connection(forwarded(programs, f"localhost:{port}")) as asking:
+            asking.sendall(b"a question")
+        assert ended.wait(60)
+
+
+def test_where_nobody_answers_it_says_so_and_goes_on(programs):
+    (port,) = free_ports(1)
+    address = forwarded(programs, f"localhost:{port}")
+    with socket.create_connection(address) as asking:
+        assert asking.recv(1) == b""
+    programs.until_said("forward", f"localhost:{port} cannot be reached (Connection refused)")
+    with socket.create_server(("127.0.0.1", port)) as there, socket.create_connection(address) as asking:
+        accepted, _ = there.accept()
+        with accepted:
+            accepted.sendall(b"answer")
+            assert asking.recv(6) == b"answer"
+
+
+def test_an_address_that_is_not_free_is_named(programs):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = (sys.executable, "-P", "-m", "client_app.forward", f"127.0.0.1:{port}", "localhost:1")
+        programs.start("forward", *command, PYTHONPATH=str(ROOT))
+        assert programs.exit_code("forward") == 1
+    assert f"127.0.0.1:{port} cannot be had (Address already in use)" in programs.log("forward")
