@@ -18,6 +18,7 @@ from itertools import product
 import engine
 import pytest
 from contained import CONTAINERS, HOSPITAL, Contained, host_address
+from reaching import NODE, addresses_of_this_machine, first_addresses, neighbour, open_port, reaches
 
 from federation.probe import answers
 from simulation.programs import ROOT, Programs
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.deployment
 
 INSIDE = [each for each in CONTAINERS if each[1] != "gateway"]
 WITH_PYTHON = [each for each in CONTAINERS if each != ("coordinator", "gateway")]
-NODE, GATEWAY = f"wardround/node:{engine.TAG}", f"wardround/gateway:{engine.TAG}"
 NODES = "10.213.71"  # WARDROUND_INSIDE
 # As the compose files have it, but for what a mutant leaves out.
 CONTAINED = {
@@ -157,43 +157,6 @@ def test_nothing_of_the_build_is_in_an_image(federation):
 # What somebody inside tries. Networks.
 
 
-@contextmanager
-def open_port():
-    """A program of this machine that listens at all of its addresses."""
-    with socket.create_server(("", 0)) as listening:
-        yield listening.getsockname()[1]
-
-
-def reaches(addresses):
-    """Code that prints to which of ``addresses`` a connection can be made."""
-    return f"""
-import socket
-from concurrent.futures import ThreadPoolExecutor
-def reached(address):
-    with socket.socket() as probe:
-        probe.settimeout(1.5)
-        return probe.connect_ex(address) == 0
-addresses = {sorted(set(addresses))!r}
-with ThreadPoolExecutor(20) as pool:
-    for address, found in zip(addresses, pool.map(reached, addresses)):
-        if found:
-            print(*address)
-"""
-
-
-def addresses_of_this_machine():
-    found = json.loads(engine.run("ip", "-json", "-4", "address"))
-    return sorted({each["local"] for link in found for each in link["addr_info"]} - {"127.0.0.1"})
-
-
-def first_addresses():
-    """Where Docker would be on each of its networks."""
-    names = engine.run(
-        "docker", "network", "ls", "--format", "{{.Name}}", "--filter", "driver=bridge"
-    ).split()
-    return [host_address(name) for name in names]
-
-
 @pytest.mark.attack("a program inside reaches ports of its machine", held_by="bridges without an address")
 @each(INSIDE)
 def test_nobody_inside_reaches_this_machine(federation, side, part):
@@ -218,20 +181,6 @@ def network(*options):
         yield name
     finally:
         engine.run("docker", "network", "rm", name)
-
-
-@contextmanager
-def neighbour(*options):
-    """Another container of this machine, on Docker's own bridge; yields its address."""
-    listening = "import http.server; http.server.HTTPServer(('', 8000), None).serve_forever()"
-    container = engine.run(
-        *("docker", "run", "--rm", "--detach", "--entrypoint", "python", NODE, "-c", listening)
-    )
-    try:
-        found = json.loads(engine.run("docker", "inspect", container))[0]["NetworkSettings"]["IPAddress"]
-        yield found
-    finally:
-        engine.run("docker", "kill", container)
 
 
 def addresses_of(federation, side):
