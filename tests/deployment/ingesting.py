@@ -8,14 +8,18 @@ import json
 import os
 import subprocess
 from contextlib import contextmanager
+from shutil import copy, which
+from urllib.parse import urlsplit
 
 from certificates import Authority
 from contained import host_address
 from engine import TAG, run
 from ingest_hospital import given, records
 from omegaconf import OmegaConf
-from orthanc import start_pacs
+from orthanc import OWN_TITLE, start_pacs
 
+from federation.probe import answers
+from simulation.hospital import fhir, orthanc
 from simulation.hospital.ct_series import studies
 from simulation.hospital.fhir import start_fhir
 from simulation.hospital.records import MRN
@@ -47,6 +51,14 @@ _SERVER = """
 """
 
 
+def missing():
+    """Why there can be no such hospital here, or nothing."""
+    nginx = (
+        "" if which("nginx", path="/usr/sbin:/usr/bin") else "nginx is not installed; apt-get install nginx"
+    )
+    return orthanc.missing() or fhir.missing() or nginx
+
+
 class Ingesting:
     """See the module.
 
@@ -62,49 +74,75 @@ class Ingesting:
         self.file = self.folder / "site.env"
         self.names = self.folder / "names.yaml"
         self.files = f"compose.yaml:compose.ingest.yaml:{self.names}"
+        self._write_settings()
 
     def set_up(self):
-        """Open the hospital: patients, files and settings; nothing of it is in containers yet."""
-        self.pacs, self.fhir = (
-            start_pacs(self.programs, studies(10, slices=4)),
-            start_fhir(self.programs, "fhir"),
-        )
+        """Open the hospital: patients, their list of opt-outs, who may ask; no container runs yet."""
+        self.close()
+        self.pacs = start_pacs(self.programs, studies(10, slices=4))
+        self.fhir = start_fhir(self.programs, "fhir")
         for bundle in records(self.pacs.studies):
             self.fhir.post(bundle)
         for made in ("config", "ingest", "secrets"):
             (self.folder / made).mkdir()
         self._stand_behind_tls()
-        self._write_settings()
-        self.close()
+        self._write_site()
+        credentials = self.folder / "ingest/pacs.credentials"
+        credentials.write_text(f"Basic {':'.join(self.pacs.orthanc.user)}\n")
+        credentials.chmod(0o600)
+        (self.folder / "ingest/opt_outs.csv").write_text("patient\n")
         return self
 
     @property
     def allowed(self):
-        """How many studies are of patients who have agreed."""
+        """The studies of patients who have agreed."""
         return [study for study in self.pacs.studies if given(study) == "permit"]
 
     def close(self):
         """Leave nothing behind, of a run before neither."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
+    def _write_settings(self):
+        """What .env says, and where names lead."""
+        settings = {
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "COMPOSE_FILE": self.files,
+            "WARDROUND_TAG": TAG,
+            "WARDROUND_CONFIG": self.folder / "config",
+            "WARDROUND_DATA": self.folder / "data",
+            "WARDROUND_STATE": self.folder / "custodian",
+            "WARDROUND_CACHE": self.folder / "cache",
+            "WARDROUND_SOCKETS": self.folder / "sockets",
+            "WARDROUND_CONNECTION": self.folder / "connection",
+            "WARDROUND_INGEST": self.folder / "ingest",
+            "WARDROUND_PACS": PACS,
+            "WARDROUND_PACS_PORT": self.pacs_port,
+            "WARDROUND_RECORD": RECORD,
+            "WARDROUND_RECORD_PORT": self.record_port,
+            "WARDROUND_TOKEN": TOKEN,
+            "WARDROUND_TOKEN_PORT": 443,
+        }
+        self.file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        hosts = zip(WAYS, (PACS, RECORD, TOKEN), strict=True)
+        leads = {way: {"extra_hosts": [f"{name}:{self.address}"]} for way, name in hosts}
+        OmegaConf.save({"services": leads}, self.names)
+
     def _stand_behind_tls(self):
-        authority = Authority("hospital")
+        authority, secrets = Authority("hospital"), self.folder / "secrets"
         (self.folder / "config/ca.crt").write_bytes(authority.pem)
+        behind = ((PACS, self.pacs_port, self.pacs.orthanc.url), (RECORD, self.record_port, self.fhir.url))
         servers = ""
-        record = int(self.fhir.url.split(":")[2].partition("/")[0])
-        for name, port, to in (
-            (PACS, self.pacs_port, self.pacs.orthanc.http),
-            (RECORD, self.record_port, record),
-        ):
-            authority.server(name).write(self.folder / "secrets", name)
-            servers += _SERVER.format(
-                address=self.address, port=port, folder=self.folder / "secrets", name=name, to=to
-            )
+        for name, port, url in behind:
+            authority.server(name).write(secrets, name)
+            to = urlsplit(url).port
+            servers += _SERVER.format(address=self.address, port=port, folder=secrets, name=name, to=to)
         config = self.folder / "tls.conf"
         config.write_text(_TLS.format(folder=self.folder, servers=servers))
         self.programs.start("tls", "nginx", "-e", "stderr", "-p", self.folder, "-c", config)
+        self.programs.until(lambda: answers(f"{self.address}:{self.record_port}"), "TLS")
 
-    def _write_settings(self):
+    def _write_site(self):
+        """The example of conf/site with an ingest."""
         inside = "/var/lib/wardround-ingest"
         site = OmegaConf.load(ROOT / "conf/site/hospital.yaml")
         site.ingest = {
@@ -125,41 +163,20 @@ class Ingesting:
             "consent": {"policy": "opt_in", "opt_outs": f"{inside}/opt_outs.csv"},
         }
         OmegaConf.save(site, self.folder / "config/site.yaml")
-        cohort = (ROOT / "conf/cohort/lung_nodule.yaml").read_text()
-        (self.folder / "config/cohort.yaml").write_text(cohort)
-        credentials = self.folder / "ingest/pacs.credentials"
-        credentials.write_text(f"Basic {':'.join(self.pacs.orthanc.user)}\n")
-        credentials.chmod(0o600)
-        (self.folder / "ingest/opt_outs.csv").write_text("patient\n")
-        leads = OmegaConf.create(
-            {
-                "services": {
-                    way: {"extra_hosts": [f"{name}:{self.address}"]}
-                    for way, name in zip(WAYS, (PACS, RECORD, TOKEN), strict=True)
-                }
-            }
-        )
-        OmegaConf.save(leads, self.names)
-        settings = {
-            "COMPOSE_PROJECT_NAME": PROJECT,
-            "COMPOSE_FILE": self.files,
-            "WARDROUND_TAG": TAG,
-            "WARDROUND_CONFIG": self.folder / "config",
-            "WARDROUND_DATA": self.folder / "data",
-            "WARDROUND_STATE": self.folder / "custodian",
-            "WARDROUND_CACHE": self.folder / "cache",
-            "WARDROUND_SOCKETS": self.folder / "sockets",
-            "WARDROUND_CONNECTION": self.folder / "connection",
-            "WARDROUND_MEMORY": "4g",
-            "WARDROUND_INGEST": self.folder / "ingest",
-            "WARDROUND_PACS": PACS,
-            "WARDROUND_PACS_PORT": self.pacs_port,
-            "WARDROUND_RECORD": RECORD,
-            "WARDROUND_RECORD_PORT": self.record_port,
-            "WARDROUND_TOKEN": TOKEN,
-            "WARDROUND_TOKEN_PORT": 443,
-        }
-        self.file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        copy(ROOT / "conf/cohort/lung_nodule.yaml", self.folder / "config/cohort.yaml")
+
+    def speak_dimse(self):
+        """Write dimse.yaml: the same hospital by C-GET, into a store beside the other.
+
+        The archive is given by the name of its way, as one that has an address and no name has to be.
+        """
+        site = OmegaConf.load(self.folder / "config/site.yaml")
+        site.ingest.folder += "/dimse"
+        site.ingest.store += "/dimse"
+        archive = self.pacs.orthanc
+        site.ingest.pacs = {"kind": "dimse", "host": "pacs", "port": archive.dimse, "title": archive.title}
+        site.ingest.pacs.own_title = OWN_TITLE
+        OmegaConf.save(site, self.folder / "config/dimse.yaml")
 
     # What people type.
 
@@ -173,7 +190,7 @@ class Ingesting:
         files = self.files
         if changed is not None:
             weakened = self.folder / "weakened.yaml"
-            OmegaConf.save(OmegaConf.create({"services": changed}), weakened)
+            OmegaConf.save({"services": changed}, weakened)
             files += f":{weakened}"
         done = subprocess.run(
             ["docker-compose", "--env-file", self.file, *words],
@@ -198,11 +215,9 @@ class Ingesting:
         """What Python says in the container of ``service`` that runs."""
         return self.compose("exec", "-T", service, "python", "-P", "-c", code)
 
-    def outside(self, way):
-        """The address of a way on the network that leads out."""
-        networks = self.inspect(way)["NetworkSettings"]["Networks"]
-        (address,) = (each["IPAddress"] for name, each in networks.items() if name.endswith("hospital"))
-        return address
+    def address_of(self, way, network):
+        """Where a way is on one of its networks."""
+        return self.inspect(way)["NetworkSettings"]["Networks"][f"{PROJECT}_{network}"]["IPAddress"]
 
     @contextmanager
     def changed(self, **services):

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +17,16 @@ from itertools import product
 import engine
 import pytest
 from contained import CONTAINERS, HOSPITAL, Contained, host_address
-from reaching import NODE, addresses_of_this_machine, first_addresses, neighbour, open_port, reaches
+from reaching import (
+    NODE,
+    addresses_of_this_machine,
+    first_addresses,
+    lookup,
+    name_service,
+    neighbour,
+    open_port,
+    reaches,
+)
 
 from federation.probe import answers
 from simulation.programs import ROOT, Programs
@@ -255,32 +263,6 @@ def test_an_ordinary_container_asks_the_machines_name_service(federation):
     with name_service() as asked:
         weakened(lookup("stolen.example.org"), f"--dns={host_address('bridge')}", without=["network"])
     assert any(b"stolen" in question for question in asked)
-
-
-def lookup(name):
-    return (
-        f"import socket\ntry:\n    print('found', socket.gethostbyname({name!r}))\nexcept OSError:\n    pass"
-    )
-
-
-@contextmanager
-def name_service():
-    """This machine's, which knows no name; yields what it was asked."""
-    asked = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.bind((host_address("bridge"), 53))
-
-        def listen():
-            while (came := listening.recvfrom(4096))[0]:
-                asked.append(came[0])
-                listening.sendto(came[0][:2] + b"\x81\x83" + came[0][4:], came[1])
-
-        thread = threading.Thread(target=listen, daemon=True)
-        thread.start()
-        yield asked
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", listening.getsockname())
-        thread.join()
 
 
 # Sockets and keys.

