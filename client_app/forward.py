@@ -1,4 +1,4 @@
-"""``python -P -m client_app.forward ADDRESS:PORT HOST:PORT``: whoever connects here is carried there.
+"""``python -P -m client_app.forward ADDRESS HOST PORT[,PORT...]``: from ADDRESS to HOST, port by port.
 
 It is the way out of containers whose network leads nowhere else. What is carried is not read: TLS is between
 its two ends.
@@ -48,7 +48,7 @@ class Forward:
                 f"{self._listen} cannot be had ({os.strerror(error.errno or 0)}); name another"
             ) from error
         async with server:
-            _log.info("%s leads to %s", Address(*server.sockets[0].getsockname()[:2]), self._to)
+            _log.info("%s leads to %s", self._listen, self._to)
             await server.serve_forever()
 
     async def _carry(self, asked: StreamReader, answering: StreamWriter) -> None:
@@ -80,11 +80,14 @@ async def _one_way(source: StreamReader, sink: StreamWriter) -> None:
     sink.write_eof()
 
 
+async def _forward(address: str, host: str, ports: str) -> None:
+    pairs = [(address_of(f"{address}:{port}"), Address(host, int(port))) for port in ports.split(",")]
+    await asyncio.gather(*(Forward(listen, to).serve() for listen, to in pairs))
+
+
 if __name__ == "__main__":
     log_lines()
     try:
-        listen, to = sys.argv[1:]
-        host, _, port = to.rpartition(":")
-        asyncio.run(Forward(address_of(listen), Address(host, int(port))).serve())
+        asyncio.run(_forward(*sys.argv[1:]))
     except WardroundError as error:
         sys.exit(str(error))

@@ -35,13 +35,16 @@ def programs(tmp_path):
         yield programs
 
 
-def forwarded(programs, to):
-    """The address of a forward to ``to``."""
-    (port,) = free_ports(1)
-    command = (sys.executable, "-P", "-m", "client_app.forward", f"127.0.0.1:{port}", to)
-    programs.start("forward", *command, PYTHONPATH=str(ROOT))
-    programs.until_said("forward", "leads to")
-    return "127.0.0.1", port
+def forward(programs, *ports):
+    """Start it at 127.0.0.2, where the same ports are free, towards 127.0.0.1."""
+    command = (sys.executable, "-P", "-m", "client_app.forward", "127.0.0.2", "localhost")
+    programs.start("forward", *command, ",".join(str(port) for port in ports), PYTHONPATH=str(ROOT))
+
+
+def connected(programs, port):
+    """A connection to a port of it, once it listens."""
+    programs.until_said("forward", f"127.0.0.2:{port} leads to localhost:{port}")
+    return socket.create_connection(("127.0.0.2", port))
 
 
 def whole(connection):
@@ -57,7 +60,8 @@ def test_what_is_said_arrives_and_so_does_the_answer_to_its_end(programs):
         accepted.sendall(MANY[::-1])
 
     with server(answer) as port:
-        with socket.create_connection(forwarded(programs, f"localhost:{port}")) as asking:
+        forward(programs, port)
+        with connected(programs, port) as asking:
             asking.sendall(MANY)
             asking.shutdown(socket.SHUT_WR)
             assert whole(asking) == MANY[::-1]
@@ -72,28 +76,38 @@ def test_where_one_side_breaks_off_the_other_is_let_go(programs):
         ended.set()
 
     with server(listen) as port:
-        with socket.create_connection(forwarded(programs, f"localhost:{port}")) as asking:
+        forward(programs, port)
+        with connected(programs, port) as asking:
             asking.sendall(b"a question")
         assert ended.wait(60)
 
 
 def test_where_nobody_answers_it_says_so_and_goes_on(programs):
     (port,) = free_ports(1)
-    address = forwarded(programs, f"localhost:{port}")
-    with socket.create_connection(address) as asking:
+    forward(programs, port)
+    with connected(programs, port) as asking:
         assert asking.recv(1) == b""
     programs.until_said("forward", f"localhost:{port} cannot be reached (Connection refused)")
-    with socket.create_server(("127.0.0.1", port)) as there, socket.create_connection(address) as asking:
+    with socket.create_server(("127.0.0.1", port)) as there, connected(programs, port) as asking:
         accepted, _ = there.accept()
         with accepted:
             accepted.sendall(b"answer")
             assert asking.recv(6) == b"answer"
 
 
+def test_each_port_leads_to_the_same_one_there(programs):
+    with (
+        server(lambda accepted: accepted.sendall(b"one")) as one,
+        server(lambda accepted: accepted.sendall(b"two")) as two,
+    ):
+        forward(programs, one, two)
+        with connected(programs, two) as second, connected(programs, one) as first:
+            assert (whole(first), whole(second)) == (b"one", b"two")
+
+
 def test_an_address_that_is_not_free_is_named(programs):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
-        command = (sys.executable, "-P", "-m", "client_app.forward", f"127.0.0.1:{port}", "localhost:1")
-        programs.start("forward", *command, PYTHONPATH=str(ROOT))
+        forward(programs, *free_ports(1), port)
         assert programs.exit_code("forward") == 1
-    assert f"127.0.0.1:{port} cannot be had (Address already in use)" in programs.log("forward")
+    assert f"127.0.0.2:{port} cannot be had (Address already in use)" in programs.log("forward")

@@ -116,11 +116,11 @@ class Ingesting:
             "WARDROUND_CONNECTION": self.folder / "connection",
             "WARDROUND_INGEST": self.folder / "ingest",
             "WARDROUND_PACS": PACS,
-            "WARDROUND_PACS_PORT": self.pacs_port,
+            "WARDROUND_PACS_PORTS": self.pacs_port,
             "WARDROUND_RECORD": RECORD,
-            "WARDROUND_RECORD_PORT": self.record_port,
+            "WARDROUND_RECORD_PORTS": self.record_port,
             "WARDROUND_TOKEN": TOKEN,
-            "WARDROUND_TOKEN_PORT": 443,
+            "WARDROUND_TOKEN_PORTS": 443,
         }
         self.file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         hosts = zip(WAYS, (PACS, RECORD, TOKEN), strict=True)

@@ -126,7 +126,8 @@ def test_the_ways_take_nothing_from_outside(hospital, filled):
 @pytest.mark.mutant("somebody on this machine asks the archive by its way", how="at all addresses")
 def test_at_all_addresses_a_way_would(hospital, filled):
     port = hospital.pacs_port
-    with hospital.changed(pacs={"command": [f"0.0.0.0:{port}", f"{PACS}:{port}"]}):
+    everywhere = "0.0.0.0"  # noqa: S104
+    with hospital.changed(pacs={"command": [everywhere, PACS, str(port)]}):
         outside = hospital.address_of("pacs", "hospital")
         hospital.programs.until(lambda: answers(f"{outside}:{port}"), "a way for everybody", 30)
 
@@ -256,7 +257,7 @@ def test_nobody_has_rights_and_nothing_can_be_planted(hospital, filled, service,
 def test_an_archive_that_speaks_dimse_is_reached_by_c_get(hospital, filled):
     at, port = hospital.address_of("pacs", "ingest"), hospital.pacs.orthanc.dimse
     hospital.speak_dimse()
-    with hospital.changed(pacs={"command": [f"{at}:{port}", f"{PACS}:{port}"]}):
+    with hospital.changed(pacs={"command": [at, PACS, str(port)]}):
         command = ("run", "--rm", "-T", "--no-deps", "-e", "WARDROUND_SITE=/etc/wardround/dimse.yaml")
         assert "store version" in hospital.compose(*command, "ingest", FILL)
     series, *_ = hospital.inside("custodian", READ.replace("/data", "/data/dimse")).split()
