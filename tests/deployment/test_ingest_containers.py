@@ -17,6 +17,7 @@ from simulation.programs import Programs
 pytestmark = pytest.mark.deployment
 
 INGEST = "10003:10003"
+OWN = "/var/lib/wardround-ingest"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,23 @@ def test_no_patient_is_named_by_what_it_says(hospital, filled):
 def test_the_ways_stay_and_the_ingest_does_not(hospital, filled):
     running = hospital.compose("ps", "--services", "--filter", "status=running").split()
     assert sorted(running) == sorted(WAYS)
+
+
+MOUNTS = """
+for line in open("/proc/self/mountinfo"):
+    point, options = line.split()[4:6]
+    if point.startswith(("/connection", "/data", "/etc/wardround", "/run/wardround", "/var")):
+        print(point, options[:2])
+"""
+
+
+def test_each_has_its_own_folders_alone(hospital, filled):
+    own, both = f"{OWN} rw", "/etc/wardround ro"
+    kept = {f"/{folder}/wardround rw" for folder in ("var/lib", "var/cache")}
+    sockets = {f"/run/wardround/{name} rw" for name in ("relay", "admin")}
+    assert set(hospital.inside("ingest", MOUNTS).splitlines()) == {"/data rw", own, both}
+    assert set(hospital.inside("custodian", MOUNTS).splitlines()) == {"/data ro", both, *kept, *sockets}
+    assert {hospital.execute(way, MOUNTS) for way in WAYS} == {""}
 
 
 # What somebody inside of the ingest tries.
@@ -146,7 +164,6 @@ for top in ("/connection", "/var", "/run", "/data", "/etc/wardround"):
                 except OSError:
                     pass
 """
-OWN = "/var/lib/wardround-ingest"
 OWN_SECRETS = {
     f"{OWN}/{name}" for name in ("pseudonyms.key", "journal.sqlite", "pacs.credentials", "opt_outs.csv")
 }
