@@ -14,13 +14,14 @@ from server_app.record import Summary
 def main(folders: list[Path]) -> None:
     """Print a row for each run."""
     table = Table(box=SIMPLE_HEAD)
-    for name in ("study", "hospitals", "AUC, 95 % interval"):
+    for name in ("study", "held out", "AUC, 95 % interval", "that of a ruler"):
         table.add_column(name)
     for folder in folders:
         summary = Summary.model_validate_json((folder / "summary.json").read_bytes())
-        pooled = summary.pooled
-        auc = "" if pooled is None else with_interval(pooled.auc, pooled.auc_interval)
-        table.add_row(summary.title, ", ".join(summary.sites), auc)
+        measured = [summary.pooled, *summary.baselines.values()]
+        aucs = ["" if each is None else with_interval(each.auc, each.auc_interval) for each in measured]
+        held_out = "" if summary.pooled is None else f"{summary.pooled.patients} patients"
+        table.add_row(summary.title, held_out, *aucs)
     print_table(table)
 
 
