@@ -34,7 +34,7 @@ def check(file: Path) -> None:
 
 @ingest.command()
 @site_option
-def pull(file: Path) -> None:
+def pacs(file: Path) -> None:
     """Take the cohort's studies from the archive into the store; broken off, it goes on where it was."""
     from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
     from client_app.data.ingest.run import Taken  # noqa: PLC0415
@@ -43,7 +43,7 @@ def pull(file: Path) -> None:
     def told(taken: Taken) -> None:
         click.echo(f"{taken.seen} of {taken.of} studies", err=True)
 
-    version, refused = HospitalIngest(settings_of(hospital(file))).pull(told)
+    version, refused = HospitalIngest(settings_of(hospital(file))).pacs(told)
     for rule, count in sorted(refused.items()):
         click.echo(f"refused by {rule}: {count}")
     click.echo(f"store version {version}")

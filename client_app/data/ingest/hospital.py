@@ -50,7 +50,7 @@ class HospitalIngest:
         with self._record() as (client, gate):
             return quality(self._definition, self._selection(client, gate, Pseudonyms(bytes(32))))
 
-    def pull(self, told: Callable[[Taken], None]) -> tuple[str, Counter[str]]:
+    def pacs(self, told: Callable[[Taken], None]) -> tuple[str, Counter[str]]:
         """Fill the store; its version, and how many files and series are not in it, by rule.
 
         Raises:

@@ -91,8 +91,8 @@ def hospital(tmp_path_factory):
 
 
 def pulled(settings):
-    """The store after a pull, and what was refused."""
-    _, refused = HospitalIngest(settings).pull(lambda _: None)
+    """The store after `ingest pacs`, and what was refused."""
+    _, refused = HospitalIngest(settings).pacs(lambda _: None)
     return open_store(settings.store), refused
 
 

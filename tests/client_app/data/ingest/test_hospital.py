@@ -17,7 +17,7 @@ from federation.site_store import open_store, standing
 from simulation.hospital.records import MRN
 from simulation.programs import ROOT, Programs
 
-PULL = ROOT / "tests/client_app/data/ingest_pull.py"
+PROGRAM = ROOT / "tests/client_app/data/ingest_pacs.py"
 
 
 def cohort(folder, *changes):
@@ -80,9 +80,9 @@ def test_killed_at_any_moment_it_goes_on_without_loss_or_duplicate(hospital, tmp
     file.write_text(broken.model_dump_json())
     with Programs(tmp_path) as programs:
         for seen in (1, 37, 80, 131):
-            programs.start("pull", sys.executable, PULL, file, PYTHONPATH=str(ROOT))
+            programs.start("ingest", sys.executable, PROGRAM, file, PYTHONPATH=str(ROOT))
             programs.until(lambda seen=seen: studies_in(broken) >= seen, f"{seen} studies")
-            programs.kill("pull")
+            programs.kill("ingest")
     store, refused = pulled(broken)
     assert store.version == expected.version
     assert not refused

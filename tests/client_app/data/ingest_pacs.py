@@ -1,4 +1,4 @@
-"""A pull in a process of its own: ``ingest_pull.py SETTINGS.json``."""
+"""``ingest pacs`` in a process of its own: ``ingest_pacs.py SETTINGS.json``."""
 
 import sys
 from pathlib import Path
@@ -8,4 +8,4 @@ from client_app.data.ingest.settings import IngestSettings
 
 if __name__ == "__main__":
     settings = IngestSettings.model_validate_json(Path(sys.argv[1]).read_bytes())
-    HospitalIngest(settings).pull(lambda _: None)
+    HospitalIngest(settings).pacs(lambda _: None)
