@@ -1,12 +1,17 @@
 """``wardround-site ingest``: from the hospital's archive and record into the site store."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from client_app.commands.site_option import site_option
 from federation.command_line import print_table
+
+if TYPE_CHECKING:
+    from client_app.data.ingest.run import Filled, Told
 
 
 @click.group()
@@ -32,21 +37,52 @@ def check(file: Path) -> None:
         sys.exit(1)
 
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_DAY = click.DateTime(["%Y-%m-%d"])
+_again = click.option(
+    "--again", is_flag=True, help="Look again at what was refused, e.g. after this program was renewed."
+)
+
+
 @ingest.command()
 @site_option
-def pacs(file: Path) -> None:
-    """Take the cohort's studies from the archive into the store; broken off, it goes on where it was."""
+@click.option(
+    "--accessions", type=_FILE, help="Only these accession numbers: a line each, or a CSV's first column."
+)
+@click.option("--studies", type=_FILE, help="Only these Study Instance UIDs, likewise.")
+@click.option("--modality", help="Only studies of this modality, e.g. CT, with --since and --until.")
+@click.option("--since", type=_DAY, metavar="YYYY-MM-DD", help="The first day of those studies.")
+@click.option("--until", type=_DAY, metavar="YYYY-MM-DD", help="The last day of those studies.")
+@click.option("--description", help="Words that the description of those studies has in it.")
+@_again
+def pacs(
+    file: Path,
+    *,
+    accessions: Path | None,
+    studies: Path | None,
+    modality: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    description: str | None,
+    again: bool,
+) -> None:
+    """Take the cohort's studies from the archive into the store; broken off, it goes on where it was.
+
+    Of a list or of a modality only what is in the cohort is taken: consent and labels are the record's. Then
+    nothing leaves the store; else the studies that are no longer in the cohort do.
+    """
     from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
-    from client_app.data.ingest.run import Taken  # noqa: PLC0415
+    from client_app.data.ingest.named import query, wanted  # noqa: PLC0415
     from client_app.site import hospital  # noqa: PLC0415
 
-    def told(taken: Taken) -> None:
-        click.echo(f"{taken.seen} of {taken.of} studies", err=True)
-
-    version, refused = HospitalIngest(settings_of(hospital(file))).pacs(told)
-    for rule, count in sorted(refused.items()):
-        click.echo(f"refused by {rule}: {count}")
-    click.echo(f"store version {version}")
+    named = wanted(accessions, studies, query(modality, since, until, description))
+    ingest = HospitalIngest(settings_of(hospital(file)))
+    filled = ingest.pacs(_progress("studies"), named=named, again=again)
+    if filled.outside:
+        click.echo(f"not in the cohort: {filled.outside} studies")
+    if filled.missing:
+        click.echo(f"not in the archive: {filled.missing} of those that were named")
+    _tell(filled)
 
 
 @ingest.command()
@@ -80,3 +116,13 @@ def card(file: Path) -> None:
         click.echo(problem, err=True)
     if problems:
         sys.exit(1)
+
+
+def _progress(what: str) -> "Told":
+    return lambda taken: click.echo(f"{taken.seen} of {taken.of} {what}", err=True)
+
+
+def _tell(filled: "Filled") -> None:
+    for rule, count in sorted(filled.refused.items()):
+        click.echo(f"refused by {rule}: {count}")
+    click.echo(f"store version {filled.version}")

@@ -1,7 +1,7 @@
 """A hospital's ingest, wired from its ``site.yaml``."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -13,10 +13,11 @@ from client_app.data.fhir.gate import ConsentGate
 from client_app.data.fhir.quality import quality
 from client_app.data.ingest.consent import check_consent
 from client_app.data.ingest.journal import Journal
-from client_app.data.ingest.run import CohortIngest, Taken
+from client_app.data.ingest.run import CohortIngest, Filled, Told
 from client_app.data.ingest.settings import IngestSettings
 from client_app.data.keys import Pseudonyms
 from client_app.data.pacs.archive import archive
+from client_app.data.pacs.source import Wanted
 from client_app.data.store.writer import StoreWriter
 from client_app.site import HospitalConfig
 from federation.errors import ConfigError, DataError, RunError
@@ -50,8 +51,13 @@ class HospitalIngest:
         with self._record() as (client, gate):
             return quality(self._definition, self._selection(client, gate, Pseudonyms(bytes(32))))
 
-    def pacs(self, told: Callable[[Taken], None]) -> tuple[str, Counter[str]]:
-        """Fill the store; its version, and how many files and series are not in it, by rule.
+    def pacs(self, told: Told, *, named: Wanted | None = None, again: bool = False) -> Filled:
+        """Fill the store with the cohort's studies.
+
+        Args:
+            told: called after each study.
+            named: takes of the cohort only what the archive has of this; None takes all of it.
+            again: looks again at what was refused.
 
         Raises:
             DataError: nobody is in the cohort, as where a server has lost its records.
@@ -81,7 +87,7 @@ class HospitalIngest:
                 options=settings.deidentify,
                 folder=settings.folder / "incoming",
             )
-            return run.take(cases, told), journal.refused()
+            return run.take(cases, told, named=named, again=again)
 
     def consent(self) -> Counter[str]:
         """Take out whoever may not be used any more; how many patients, by rule."""

@@ -1,4 +1,4 @@
-"""What became of each study that was wanted, so that nothing is done twice.
+"""What became of each study and image that was wanted, so that nothing is done twice.
 
 It knows the hospital's own numbers of patients, so that consent can be asked for again. It lies beside the
 key of pseudonyms, and nothing of it goes into the store.
@@ -7,21 +7,41 @@ key of pseudonyms, and nothing of it goes into the store.
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from federation.errors import StorageError
 from federation.files import make_folder, sync_folder
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS studies (
-    study TEXT PRIMARY KEY, patient TEXT NOT NULL, wanted TEXT NOT NULL,
+    study TEXT PRIMARY KEY, origin TEXT NOT NULL, patient TEXT NOT NULL, wanted TEXT NOT NULL,
     series TEXT NOT NULL, refused TEXT NOT NULL
 ) STRICT
 """
+_NOT_DONE = ""  # no digest
+
+Origin = Literal["cohort", "table"]
+
+
+@dataclass(frozen=True, repr=False)
+class Entry:
+    """A study, or an image of a table, that is wanted.
+
+    Attributes:
+        key: its pseudonym.
+        origin: whether the cohort or a table names it.
+        patient: the hospital's number.
+        wanted: a digest of all that decides what becomes of it.
+    """
+
+    key: str
+    origin: Origin
+    patient: str
+    wanted: str
 
 
 @dataclass(frozen=True)
@@ -63,26 +83,28 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._rows.close()
 
-    def is_done(self, study: str, wanted: str) -> bool:
-        """Whether that was done with a study already.
-
-        Args:
-            study: its pseudonym.
-            wanted: what was to be done, as a digest.
-        """
+    def is_done(self, entry: Entry, *, again: bool = False) -> bool:
+        """Whether just that was done already; with ``again`` only where nothing of it was refused."""
         with self._told():
-            found = self._rows.execute("SELECT wanted FROM studies WHERE study = ?", (study,)).fetchone()
-        return bool(found == (wanted,))
+            found = self._rows.execute(
+                "SELECT wanted, refused FROM studies WHERE study = ?", (entry.key,)
+            ).fetchone()
+        return found is not None and found[0] == entry.wanted and not (again and found[1])
 
-    def done(self, study: str, patient: str, wanted: str, outcome: Outcome) -> None:
-        """Write down what became of a study of the hospital's ``patient``."""
+    def begin(self, entry: Entry, series: Iterable[str]) -> None:
+        """Write down which series may be in the store from now on; until it is done, it is not."""
+        self._write(entry, _NOT_DONE, Outcome(tuple(sorted(series))))
+
+    def done(self, entry: Entry, outcome: Outcome) -> None:
+        """Write down what became of it."""
+        self._write(entry, entry.wanted, outcome)
+
+    def _write(self, entry: Entry, wanted: str, outcome: Outcome) -> None:
         rules = " ".join(f"{rule}={count}" for rule, count in sorted(outcome.refused.items()))
         with self._told():
             self._rows.execute(
-                "INSERT INTO studies VALUES (?, ?, ?, ?, ?) ON CONFLICT (study) DO UPDATE SET "
-                "patient = excluded.patient, wanted = excluded.wanted, series = excluded.series, "
-                "refused = excluded.refused",
-                (study, patient, wanted, " ".join(outcome.series), rules),
+                "INSERT OR REPLACE INTO studies VALUES (?, ?, ?, ?, ?, ?)",
+                (entry.key, entry.origin, entry.patient, wanted, " ".join(outcome.series), rules),
             )
 
     def patients(self) -> tuple[str, ...]:
@@ -92,21 +114,33 @@ class Journal:
                 row[0] for row in self._rows.execute("SELECT DISTINCT patient FROM studies ORDER BY patient")
             )
 
-    def refused(self) -> Counter[str]:
+    def refused(self, origin: Origin) -> Counter[str]:
         """How many files and series were not taken, by rule."""
         counts: Counter[str] = Counter()
-        with self._told(), closing(self._rows.execute("SELECT refused FROM studies")) as rows:
+        with (
+            self._told(),
+            closing(self._rows.execute("SELECT refused FROM studies WHERE origin = ?", (origin,))) as rows,
+        ):
             for (rules,) in rows:
                 for each in rules.split():
                     rule, _, count = each.partition("=")
                     counts[rule] += int(count)
         return counts
 
-    def series(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Each study that was seen to, with its series in the store."""
+    def series(self, origin: Origin | None = None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Each study that was seen to, with its series that are, or may be, in the store."""
         with self._told():
-            rows = self._rows.execute("SELECT study, series FROM studies ORDER BY study").fetchall()
+            rows = self._rows.execute(
+                "SELECT study, series FROM studies WHERE origin = coalesce(?, origin) ORDER BY study",
+                (origin,),
+            ).fetchall()
         return tuple((study, tuple(series.split())) for study, series in rows)
+
+    def series_of(self, study: str) -> frozenset[str]:
+        """The series of a study that are, or may be, in the store."""
+        with self._told():
+            found = self._rows.execute("SELECT series FROM studies WHERE study = ?", (study,)).fetchone()
+        return frozenset(found[0].split()) if found else frozenset()
 
     def forget(self, study: str) -> None:
         """A study is no longer wanted, and nothing of it is in the store."""

@@ -1,8 +1,10 @@
-"""One study: its files read, de-identified, put together and stored."""
+"""One study: its files read, de-identified, and ready to be put together."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pydicom import Dataset
 
@@ -12,65 +14,59 @@ from client_app.data.dicom.door import read_instance
 from client_app.data.dicom.series import volume
 from client_app.data.fhir.consent import comparable
 from client_app.data.fhir.judge import Case
-from client_app.data.ingest.journal import Outcome
+from client_app.data.ingest.shelf import Made
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
-from client_app.data.store.writer import StoreWriter
+from client_app.data.volume import Volume
 
 
-class StudyIngest:
-    """Takes studies in.
+class ReadStudy(NamedTuple):
+    """What is in a study's files.
 
-    Args:
-        pseudonyms: of the site.
-        store: where they go.
-        options: what de-identification lets through.
+    Attributes:
+        series: by pseudonym.
+        refused: how many files were not taken, by rule.
     """
 
-    def __init__(self, pseudonyms: Pseudonyms, store: StoreWriter, options: Options) -> None:
-        self._pseudonyms, self._store, self._options = pseudonyms, store, options
+    series: Mapping[str, Made]
+    refused: Mapping[str, int]
 
-    def take(self, case: Case, files: Iterable[Path]) -> Outcome:
-        """Put the series of a study into the store, as far as they may be there.
 
-        Where a file of a series is refused the whole series is, since it would lack slices; where it cannot
-        be told of which series a file is, the study is.
+def read_study(case: Case, files: Iterable[Path], pseudonyms: Pseudonyms, options: Options) -> ReadStudy:
+    """The series of a study.
 
-        Raises:
-            StorageError: the disk did not take it; what is in the store stays there.
-        """
-        refused: Counter[str] = Counter()
-        series: dict[str, list[Dataset]] = {}
-        incomplete: set[str] = set()
-        for file in files:
-            of = ""
-            try:
-                dataset = read_instance(file)
-                of = self._pseudonyms.uid(dataset.SeriesInstanceUID)
-                _belongs(case, dataset)
-                series.setdefault(of, []).append(deidentify(dataset, self._pseudonyms, self._options))
-            except Refused as reason:
-                refused[reason.rule] += 1
-                incomplete.add(of)
-        stored: list[str] = []
-        for of, instances in sorted(series.items()):
-            try:
-                if {of, ""} & incomplete:
-                    raise Refused("incomplete-series", "a file of the series was refused")
-                self._store_series(case, of, instances)
-                stored.append(of)
-            except Refused as reason:
-                refused[reason.rule] += 1
-        return Outcome(tuple(stored), refused)
+    Where a file of a series is refused the whole series is, since it would lack slices; where it cannot be
+    told of which series a file is, the study is.
 
-    def _store_series(self, case: Case, of: str, instances: list[Dataset]) -> None:
-        self._store.add(
-            volume(instances),
-            patient=self._pseudonyms.patient(case.patient),
-            series=of,
-            features=case.features,
-            provenance={"why": case.why},
-        )
+    Args:
+        case: what the record says of the study.
+        files: that the archive has given for it.
+        pseudonyms: of the site.
+        options: what de-identification lets through.
+    """
+    refused: Counter[str] = Counter()
+    series: dict[str, list[Dataset]] = {}
+    incomplete: set[str] = set()
+    for file in files:
+        of = ""
+        try:
+            dataset = read_instance(file)
+            of = pseudonyms.uid(dataset.SeriesInstanceUID)
+            _belongs(case, dataset)
+            series.setdefault(of, []).append(deidentify(dataset, pseudonyms, options))
+        except Refused as reason:
+            refused[reason.rule] += 1
+            incomplete.add(of)
+    whole = {of: not {of, ""} & incomplete for of in series}
+    return ReadStudy(
+        {of: partial(_volume, instances, whole=whole[of]) for of, instances in series.items()}, refused
+    )
+
+
+def _volume(instances: list[Dataset], *, whole: bool) -> Volume:
+    if not whole:
+        raise Refused("incomplete-series", "a file of the series was refused")
+    return volume(instances)
 
 
 def _belongs(case: Case, dataset: Dataset) -> None:

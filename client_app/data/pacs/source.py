@@ -4,7 +4,7 @@ Nothing here shows an identifier: not in a repr, not in an error.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,7 @@ _LONGEST_UID = 64
 # No wildcard (``*?``), no list (``\`` in DIMSE, ``,`` in DICOMweb), no empty-value match (``""``).
 _ACCESSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z ._/#:+&()-]{0,63}", re.ASCII)
 _MODALITY = re.compile(r"[A-Z][A-Z0-9]{1,15}", re.ASCII)
-_MOST_STUDIES = 100_000
+MOST_STUDIES = 100_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,8 +72,8 @@ class Query:
             raise ConfigError(f"since={self.since} is after until={self.until}")
         if set(self.description) & set("*?\\") or not self.description.isprintable():
             raise ConfigError("description has a wildcard in it; give words that the description holds")
-        if not 1 <= self.at_most <= _MOST_STUDIES:
-            raise ConfigError(f"at_most={self.at_most} must be from 1 to {_MOST_STUDIES}")
+        if not 1 <= self.at_most <= MOST_STUDIES:
+            raise ConfigError(f"at_most={self.at_most} must be from 1 to {MOST_STUDIES}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,6 +106,13 @@ class Wanted:
                 raise ConfigError(
                     f"study {place} of {len(self.studies)} is not a UID; give digits and dots only"
                 )
+
+    def missing(self, found: Iterable[StudyRef]) -> frozenset[str]:
+        """The accessions or studies that are asked for and that none of those ``found`` has."""
+        found = tuple(found)
+        return frozenset(self.accessions).difference(ref.accession for ref in found) | frozenset(
+            self.studies
+        ).difference(ref.uid for ref in found)
 
     def __repr__(self) -> str:
         return f"Wanted({len(self.accessions)} accessions, {len(self.studies)} studies, {self.query})"

@@ -91,9 +91,9 @@ def hospital(tmp_path_factory):
 
 
 def pulled(settings):
-    """The store after `ingest pacs`, and what was refused."""
-    _, refused = HospitalIngest(settings).pacs(lambda _: None)
-    return open_store(settings.store), refused
+    """The store after ``ingest pacs``, and what was refused."""
+    filled = HospitalIngest(settings).pacs(lambda _: None)
+    return open_store(settings.store), filled.refused
 
 
 def pseudonyms(settings):
