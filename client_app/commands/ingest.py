@@ -87,6 +87,55 @@ def pacs(
 
 @ingest.command()
 @site_option
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("table", type=_FILE)
+@click.option("--modality", required=True, help="What all the images are, as DICOM names it, e.g. DX.")
+@click.option("--body-part", default="", help="Of what, likewise, e.g. CHEST; needed for CT, MR and PT.")
+@click.option(
+    "--spacing", type=float, metavar="MM", help="Between the pixels of a PNG, which does not say it."
+)
+@click.option(
+    "--no-burned-in-text",
+    "without_text",
+    is_flag=True,
+    help="Somebody has looked at the images, and none has text in it; needed where images often do.",
+)
+@_again
+def images(
+    file: Path,
+    *,
+    folder: Path,
+    table: Path,
+    modality: str,
+    body_part: str,
+    spacing: float | None,
+    without_text: bool,
+    again: bool,
+) -> None:
+    """Take PNG or NIfTI images of FOLDER into the store, as TABLE, a CSV, names them.
+
+    Its columns are file and patient, the hospital's number; each further one is a feature. Rows that are no
+    longer in it leave the store. Broken off, it goes on where it was.
+    """
+    from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
+    from client_app.data.pacs.images import ImageKind  # noqa: PLC0415
+    from client_app.site import hospital  # noqa: PLC0415
+
+    settings = settings_of(hospital(file))
+    kind = ImageKind(modality, body_part, spacing, without_text, settings.deidentify)
+    filled = HospitalIngest(settings).images(
+        folder,
+        table,
+        kind,
+        _progress("images"),
+        again=again,
+        refused=lambda row, rule: click.echo(f"row {row}: {rule}", err=True),
+    )
+    _tell(filled)
+
+
+@ingest.command()
+@site_option
 def consent(file: Path) -> None:
     """Ask again whose data may be used, and take out of the store whoever's may not."""
     from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415

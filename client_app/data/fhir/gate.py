@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from client_app.data.fhir.bundle import Json
 from client_app.data.fhir.client import FhirClient
@@ -18,6 +18,32 @@ from federation.errors import DataError
 CHUNK = 50
 
 Item = TypeVar("Item")
+
+
+class Gate(Protocol):
+    """Decides on patients by the numbers that the hospital gave them."""
+
+    def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
+        """What holds now for each of the hospital's ``numbers``."""
+
+
+class ListGate:
+    """Of a hospital without a record to ask: whoever is not on its list of opt-outs is in.
+
+    Args:
+        rules: of the hospital, with ``opt_out``.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+
+    def __init__(self, rules: ConsentRules) -> None:
+        self._opted_out = _opted_out(rules)
+
+    def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
+        """See ``Gate``."""
+        out, allowed = Decision(False, "opted-out"), Decision(True, "not-denied")
+        return {number: out if any_listed([number], self._opted_out) else allowed for number in numbers}
 
 
 class ConsentGate:
@@ -36,8 +62,7 @@ class ConsentGate:
             DataError: the list of opt-outs cannot be read.
         """
         self._client, self._system, self._rules, self._today = client, system, rules, today
-        listed = () if rules.opt_outs is None else patients_in(rules.opt_outs)
-        self._opted_out = frozenset(comparable(number) for number in listed)
+        self._opted_out = _opted_out(rules)
 
     def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
         """What holds now for each of the hospital's ``numbers``; whom the server does not know is out.
@@ -117,6 +142,11 @@ def to_tombstone(
     missing = Decision(False, "not-found")
     now = {patient: known.get(patient, missing) for patient in stored}
     return {patient: decision.rule for patient, decision in now.items() if not decision.allowed}
+
+
+def _opted_out(rules: ConsentRules) -> frozenset[str]:
+    listed = () if rules.opt_outs is None else patients_in(rules.opt_outs)
+    return frozenset(comparable(number) for number in listed)
 
 
 def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from client_app.data.fhir.gate import ConsentGate, to_tombstone
+from client_app.data.fhir.gate import Gate, to_tombstone
 from client_app.data.ingest.journal import Journal
 from client_app.data.keys import Pseudonyms
 from client_app.data.store.writer import StoreWriter
@@ -14,14 +14,12 @@ from federation.site_store import open_store
 _FOR_GOOD = frozenset({"opted-out", "denied"})
 
 
-def check_consent(
-    gate: ConsentGate, journal: Journal, store: StoreWriter, pseudonyms: Pseudonyms
-) -> Counter[str]:
+def check_consent(gate: Gate, journal: Journal, store: StoreWriter, pseudonyms: Pseudonyms) -> Counter[str]:
     """Take out whoever may not be used any more, and note when that was asked; how many patients, by rule.
 
     Raises:
         DataError: the record knows none of them, as one that has lost its patients; then nobody is taken out.
-        RunError: as ``ConsentGate.check``; the same.
+        RunError: as ``Gate.check``; the same.
     """
     asked = datetime.now(UTC)
     decisions = gate.check(journal.patients())

@@ -1,22 +1,27 @@
 """A hospital's ingest, wired from its ``site.yaml``."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from client_app.books.findings import Finding
 from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.cohort import CohortFinder, Selection
-from client_app.data.fhir.definition import cohort_definition
-from client_app.data.fhir.gate import ConsentGate
+from client_app.data.fhir.definition import CohortDefinition, cohort_definition
+from client_app.data.fhir.gate import ConsentGate, Gate, ListGate
 from client_app.data.fhir.quality import quality
+from client_app.data.fhir.settings import FhirSettings
 from client_app.data.ingest.consent import check_consent
+from client_app.data.ingest.images import TableIngest
 from client_app.data.ingest.journal import Journal
 from client_app.data.ingest.run import CohortIngest, Filled, Told
-from client_app.data.ingest.settings import IngestSettings
+from client_app.data.ingest.settings import IngestSettings, not_given
+from client_app.data.ingest.table import rows_of
 from client_app.data.keys import Pseudonyms
 from client_app.data.pacs.archive import archive
+from client_app.data.pacs.images import ImageKind
 from client_app.data.pacs.source import Wanted
 from client_app.data.store.writer import StoreWriter
 from client_app.site import HospitalConfig
@@ -44,12 +49,12 @@ class HospitalIngest:
 
     def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
-        self._definition = cohort_definition(settings.cohort)
 
     def quality(self) -> tuple[Finding, ...]:
         """What the record and the archive have for the cohort."""
         with self._record() as (client, gate):
-            return quality(self._definition, self._selection(client, gate, Pseudonyms(bytes(32))))
+            selection = self._selection(client, gate, Pseudonyms(bytes(32)))
+        return quality(self._definition, selection)
 
     def pacs(self, told: Told, *, named: Wanted | None = None, again: bool = False) -> Filled:
         """Fill the store with the cohort's studies.
@@ -65,6 +70,8 @@ class HospitalIngest:
             StorageError: the disk did not take it.
         """
         settings = self._settings
+        if settings.pacs is None:
+            raise not_given("pacs")
         pseudonyms = self._pseudonyms
         with self._record() as (client, gate):
             cases = self._selection(client, gate, pseudonyms).cases
@@ -89,11 +96,48 @@ class HospitalIngest:
             )
             return run.take(cases, told, named=named, again=again)
 
+    def images(
+        self,
+        folder: Path,
+        table: Path,
+        kind: ImageKind,
+        told: Told,
+        *,
+        again: bool = False,
+        refused: Callable[[int, str], None] = lambda *_: None,
+    ) -> Filled:
+        """Fill the store with a table's images; see ``TableIngest``.
+
+        Args:
+            folder: where the images are.
+            table: a CSV of them.
+            kind: what all of them are.
+            told: called after each image.
+            again: looks again at what was refused.
+            refused: called with the number of a row and the rule that keeps it out.
+
+        Raises:
+            DataError: the table is not as it should be, or nobody of it may be used.
+            RunError: another ingest is at work, the folder is not there, or the record cannot be asked.
+            StorageError: the disk did not take it.
+        """
+        settings = self._settings
+        rows = rows_of(table)
+        with self._gate() as gate:
+            decisions = gate.check({row.patient for row in rows})
+        with (
+            self._alone(),
+            Journal(settings.folder) as journal,
+            StoreWriter(settings.store) as store,
+        ):
+            run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=self._pseudonyms)
+            return run.take(rows, decisions, told, again=again, refused=refused)
+
     def consent(self) -> Counter[str]:
         """Take out whoever may not be used any more; how many patients, by rule."""
         with (
             self._alone(),
-            self._record() as (_, gate),
+            self._gate() as gate,
             Journal(self._settings.folder) as journal,
             StoreWriter(self._settings.store) as store,
         ):
@@ -113,13 +157,33 @@ class HospitalIngest:
     def _pseudonyms(self) -> Pseudonyms:
         return Pseudonyms.kept_at(self._settings.folder / "pseudonyms.key")
 
+    @property
+    def _definition(self) -> CohortDefinition:
+        if self._settings.cohort is None:
+            raise not_given("cohort")
+        return cohort_definition(self._settings.cohort)
+
+    @property
+    def _fhir(self) -> FhirSettings:
+        if self._settings.fhir is None:
+            raise not_given("fhir")
+        return self._settings.fhir
+
+    @contextmanager
+    def _gate(self) -> Iterator[Gate]:
+        """What decides on consent: the record, or where there is none the list of opt-outs alone."""
+        if self._settings.fhir is None:
+            yield ListGate(self._settings.consent)
+            return
+        with self._record() as (_, gate):
+            yield gate
+
     @contextmanager
     def _record(self) -> Iterator[tuple[FhirClient, ConsentGate]]:
-        settings = self._settings
-        with FhirClient(settings.fhir) as client:
+        with FhirClient(self._fhir) as client:
             today = datetime.now(UTC).astimezone().date()
-            yield client, ConsentGate(client, settings.fhir.patient_system, settings.consent, today)
+            yield client, ConsentGate(client, self._fhir.patient_system, self._settings.consent, today)
 
     def _selection(self, client: FhirClient, gate: ConsentGate, pseudonyms: Pseudonyms) -> Selection:
-        system = self._settings.fhir.patient_system
-        return CohortFinder(client, self._definition, gate, system).select(pseudonyms.patient)
+        finder = CohortFinder(client, self._definition, gate, self._fhir.patient_system)
+        return finder.select(pseudonyms.patient)

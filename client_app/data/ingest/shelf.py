@@ -41,6 +41,13 @@ class Shelf:
                     self._store.retract(each, NO_LONGER_WANTED)
                 self._journal.forget(key)
 
+    def clear(self, entry: Entry) -> None:
+        """Take out what an entry has there, since it is to be taken anew."""
+        if before := self._journal.series_of(entry.key):
+            self._journal.begin(entry, before)
+            for each in sorted(before):
+                self._store.retract(each, TAKEN_AGAIN)
+
     def put(
         self,
         entry: Entry,

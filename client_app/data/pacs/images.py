@@ -1,120 +1,151 @@
-"""A folder of PNG or NIfTI images, and a CSV of them with the columns file, patient and label.
+"""Images that never were DICOM, or are none any more: PNG and NIfTI.
 
-Errors tell the row of the CSV, since files are often named after patients.
+Only values and their geometry are taken from a file, no other header, no text, no EXIF. What it does not say,
+whoever takes it in has to: `ImageKind`.
 """
 
-import csv
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from pydicom import Dataset
 
+from client_app.data.deidentify.admission import speaks_of_head
+from client_app.data.deidentify.options import DEFAULTS, Options
+from client_app.data.deidentify.text_detector import looks_like_text
+from client_app.data.dicom.geometry import PROJECTIONS
+from client_app.data.pacs.nifti import placed, read_scan
+from client_app.data.pacs.source import MODALITY
 from client_app.data.refusal import Refused
-from federation.errors import ConfigError, DataError
+from client_app.data.volume import Volume, compact
+from federation.errors import ConfigError
 
-_COLUMNS = ("file", "patient", "label")
 _NIFTI = (".nii", ".nii.gz")
-_DEPTH = ("I", "I;16", "I;16B", "I;16L", "F")  # modes that hold more than 8 bits
-_MOST_VOXELS = 1 << 30
+_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "F")
+_PLACED = frozenset(["CT", "MR", "PT"])  # what has a place in the patient, and may show a face
+_BODY_PART = re.compile(r"[A-Z][A-Z0-9 _]{1,15}", re.ASCII)
+# A picture of somebody who stands upright, seen from the front: down is to the feet, across to their left.
+_UPRIGHT = ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
 
 
-@dataclass(frozen=True, repr=False)
-class LabelledImage:
-    """An image and what the CSV says of it.
+@dataclass(frozen=True)
+class ImageKind:
+    """What all images of a folder are.
 
     Attributes:
-        patient: the patient's id at the hospital.
-        label: the label.
-        values: ``[slices, rows, columns]``, as the file has them; a PNG is one slice.
-        spacing: of slices, rows and columns in mm; None where the file does not say.
-    """
-
-    patient: str
-    label: str
-    values: NDArray[np.float32]
-    spacing: tuple[float, float, float] | None
-
-
-def read_images(folder: Path, table: Path) -> Iterator[LabelledImage | Refused]:
-    """The images that the CSV names, in its order; one that cannot be read is a refusal, the rest goes on.
+        modality: as DICOM names it, e.g. ``DX``.
+        body_part: likewise, e.g. ``CHEST``; needed for CT, MR and PT, since heads show faces.
+        spacing: mm between the pixels of a PNG, which does not say it.
+        without_text: whether somebody has looked, and none of them has text burned in.
+        options: of the site's de-identification.
 
     Raises:
-        DataError: the CSV cannot be read, lacks a column or a value, or names a file twice.
-        ConfigError: there are NIfTI files, and nothing to read them with.
+        ConfigError: one is missing, or is none; or images of this kind are not taken.
     """
-    root = folder.resolve()
-    for number, row in enumerate(_rows(table), 2):
-        where = f"row {number} of {table}"
-        path = (root / row["file"]).resolve()
-        try:
-            if not path.is_relative_to(root) or not path.is_file():
-                raise Refused("no-such-file", f"{where} names no file below {folder}")
-            nifti = path.name.lower().endswith(_NIFTI)
-            values, spacing = _nifti(path, where) if nifti else (_grey(path, where), None)
-        except Refused as refusal:
-            yield refusal
-        else:
-            yield LabelledImage(row["patient"], row["label"], values, spacing)
+
+    modality: str
+    body_part: str = ""
+    spacing: float | None = None
+    without_text: bool = False
+    options: Options = DEFAULTS
+
+    def __post_init__(self) -> None:
+        if not MODALITY.fullmatch(self.modality):
+            raise ConfigError(f"modality={self.modality!r} is none; give one as DICOM writes it, e.g. DX")
+        if self.body_part and not _BODY_PART.fullmatch(self.body_part):
+            raise ConfigError(
+                f"body_part={self.body_part!r} is none; give one as DICOM writes it, e.g. CHEST"
+            )
+        if self.spacing is not None and not 1e-4 < self.spacing < 1e3:
+            raise ConfigError(f"spacing={self.spacing:g} mm cannot be")
+        if self.modality in _PLACED and not self.body_part:
+            raise ConfigError(
+                f"modality={self.modality} needs a body part, since from a head a face can be rendered"
+            )
+        if self._head and not self.options.allow_heads:
+            raise ConfigError(
+                f"body_part={self.body_part}: from a head's {self.modality} a face can be rendered; deface "
+                "it first, or set ingest.deidentify.allow_heads"
+            )
+        if self.wary and not self.without_text:
+            raise ConfigError(
+                f"images of modality={self.modality} often have text in them, names too; look at them, and "
+                "where none has, say --no-burned-in-text"
+            )
+
+    @property
+    def wary(self) -> bool:
+        """Whether images of this modality often have text in them."""
+        return self.modality not in _PLACED | PROJECTIONS
+
+    @property
+    def _head(self) -> bool:
+        said = Dataset()
+        said.Modality, said.BodyPartExamined = self.modality, self.body_part
+        return bool(speaks_of_head(said))
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as a CSV ({type(error).__name__})") from None
-    if not rows or not set(rows[0]) >= set(_COLUMNS):
-        raise DataError(f"{table} has no rows, or not the columns {', '.join(_COLUMNS)}")
-    seen: set[str] = set()
-    for number, row in enumerate(rows, 2):
-        if not all((row[column] or "").strip() for column in _COLUMNS):
-            raise DataError(f"row {number} of {table} lacks one of {', '.join(_COLUMNS)}")
-        if row["file"] in seen:
-            raise DataError(f"row {number} of {table} names a file that a row above names")
-        seen.add(row["file"])
-    return rows
+def read_image(path: Path, kind: ImageKind) -> Volume:
+    """The image in a file.
+
+    Raises:
+        Refused: it is no whole PNG or NIfTI (``not-an-image``), several (``multi-frame``), not one volume
+            (``not-a-volume``), or larger than is taken (``too-large``); it has a row of letters in it
+            (``burned-in-text``) or is in colour where only screens are (``screenshot``); its size
+            (``no-spacing``) or place (``no-geometry``, ``bad-geometry``) is not known, or some of its values
+            are not (``not-finite``).
+    """
+    facts = {"body_part": kind.body_part} if kind.body_part else {}
+    if path.name.lower().endswith(_NIFTI):
+        scan = read_scan(path)
+        _look(scan.values.T, kind)
+        values, spacing, directions = placed(scan)
+    else:
+        if kind.modality in _PLACED:
+            raise Refused(
+                "no-geometry", f"a PNG says neither place nor unit of a {kind.modality}; take DICOM"
+            )
+        if kind.spacing is None:
+            raise Refused("no-spacing", "a PNG does not say how large its pixels are; give --spacing")
+        values = _picture(path, kind)[None]
+        _look(values, kind)
+        spacing, directions = (1.0, kind.spacing, kind.spacing), _UPRIGHT
+    if not np.isfinite(values).all():
+        raise Refused("not-finite", "some values of the image are no numbers; say what they are first")
+    return Volume(compact(values), spacing, directions, kind.modality, facts)
 
 
-def _grey(path: Path, where: str) -> NDArray[np.float32]:
+def _look(pictures: Iterable[NDArray[np.float32]], kind: ImageKind) -> None:
+    """Look at each of ``[pictures, rows, columns]``, as the file has them."""
+    if any(looks_like_text(picture, wary=kind.wary) for picture in pictures):
+        raise Refused(
+            "burned-in-text", "something in the image looks like a row of letters; look at it, clean it"
+        )
+
+
+def _picture(path: Path, kind: ImageKind) -> NDArray[np.float32]:
+    """``[rows, columns]``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG",)) as image:
-                grey = image if image.mode in ("L", *_DEPTH) else image.convert("L")
-                return np.asarray(grey, dtype=np.float32)[None]
+                if getattr(image, "n_frames", 1) != 1:
+                    raise Refused("multi-frame", "the PNG is a film; give each picture a file")
+                if image.mode in _GREY:
+                    return np.asarray(image, dtype=np.float32)
+                colours = np.asarray(image.convert("RGB"))
+                if not kind.wary and (colours != colours[..., :1]).any():
+                    raise Refused(
+                        "screenshot", f"a {kind.modality} in colour is likely a picture of a screen"
+                    )
+                return np.asarray(image.convert("L"), dtype=np.float32)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise Refused("too-large", "the image has more pixels than is taken") from None
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         reason = type(error).__name__
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise Refused("too-large", f"{where}: the image has more pixels than is taken") from None
-    raise Refused("not-an-image", f"{where}: the file is no whole PNG ({reason})")
-
-
-def _nifti(path: Path, where: str) -> tuple[NDArray[np.float32], tuple[float, float, float]]:
-    """Turned so that slices go from the feet up, rows from front to back and columns from right to left."""
-    try:
-        nibabel = import_module("nibabel")
-    except ImportError:
-        raise ConfigError(
-            "to read NIfTI, nibabel is needed, which is not installed; pip install nibabel"
-        ) from None
-    try:
-        image = nibabel.as_closest_canonical(nibabel.load(path))
-        if len(image.shape) != 3 or np.prod(image.shape, dtype=np.int64) > _MOST_VOXELS:
-            raise Refused(
-                "not-a-volume", f"{where}: the file is not one volume of at most {_MOST_VOXELS} voxels"
-            )
-        x, y, z = (float(step) for step in image.header.get_zooms()[:3])
-        # Canonical is right, front, up (RAS+); DICOM's axes are left, back, up.
-        values = np.asarray(image.dataobj, dtype=np.float32)[::-1, ::-1].transpose(2, 1, 0)
-    except Refused:
-        raise
-    except Exception as error:  # whatever nibabel raises for a stranger's bytes
-        reason = type(error).__name__
-    else:
-        return np.ascontiguousarray(values), (z, y, x)
-    raise Refused("not-an-image", f"{where}: the file is no whole NIfTI ({reason})")
+    raise Refused("not-an-image", f"the file is no whole PNG ({reason})")

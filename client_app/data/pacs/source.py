@@ -18,7 +18,7 @@ _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _LONGEST_UID = 64
 # No wildcard (``*?``), no list (``\`` in DIMSE, ``,`` in DICOMweb), no empty-value match (``""``).
 _ACCESSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z ._/#:+&()-]{0,63}", re.ASCII)
-_MODALITY = re.compile(r"[A-Z][A-Z0-9]{1,15}", re.ASCII)
+MODALITY = re.compile(r"[A-Z][A-Z0-9]{1,15}", re.ASCII)
 MOST_STUDIES = 100_000
 
 
@@ -66,7 +66,7 @@ class Query:
     at_most: int = 1000
 
     def __post_init__(self) -> None:
-        if not _MODALITY.fullmatch(self.modality):
+        if not MODALITY.fullmatch(self.modality):
             raise ConfigError(f"modality={self.modality!r} is none; give one as DICOM writes it, e.g. CT")
         if self.since > self.until:
             raise ConfigError(f"since={self.since} is after until={self.until}")

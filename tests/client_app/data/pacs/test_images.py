@@ -1,130 +1,243 @@
-"""PNG and NIfTI images with a CSV."""
+"""PNG and NIfTI images: their values, and of what else a file says only where they lie."""
 
+import gzip
+import struct
+
+import nibabel
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from client_app.data.pacs import images
-from client_app.data.pacs.images import read_images
+from client_app.data.deidentify.options import Options
+from client_app.data.pacs.images import ImageKind, read_image
 from client_app.data.refusal import Refused
-from federation.errors import ConfigError, DataError
+from federation.errors import ConfigError
+from tests.client_app.data.deidentify.conftest import drawn
+
+__all__ = ["drawn"]
+
+BOMB = "a small file that unpacks to more than the machine has"
+XRAY = ImageKind("DX", "CHEST", spacing=0.2)
+CT = ImageKind("CT", "CHEST")
+GREY = np.random.default_rng(0).integers(0, 255, (12, 16), dtype=np.uint8)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (4, 6), dtype=np.uint8)).save(tmp_path / "a.png")
-    Image.fromarray(rng.integers(0, 60000, (4, 6), dtype=np.uint16)).save(tmp_path / "deep.png")
-    Image.fromarray(rng.integers(0, 255, (4, 6, 3), dtype=np.uint8)).save(tmp_path / "colour.png")
-    return tmp_path
+def tissue():
+    return np.random.default_rng(0).rayleigh(20, (256, 256))
 
 
-def read(folder, *rows, head="file,patient,label"):
-    table = folder / "labels.csv"
-    table.write_text("\n".join([head, *rows]), encoding="utf-8")
-    return list(read_images(folder, table))
+def png(folder, values, **options):
+    Image.fromarray(values).save(folder / "image.png", **options)
+    return folder / "image.png"
 
 
-def test_images_come_in_the_order_of_the_csv_with_what_it_says(folder):
-    deep, grey = read(folder, "deep.png,Müller,ill", "a.png,P2,well")
-    assert (deep.patient, deep.label, deep.values.shape, deep.values.dtype) == (
-        "Müller",
-        "ill",
-        (1, 4, 6),
-        "float32",
+def nifti(folder, values, affine=None, name="ct.nii.gz", kind=nibabel.Nifti1Image):
+    nibabel.save(kind(values, np.diag([0.5, 0.6, 2.5, 1]) if affine is None else affine), folder / name)
+    return folder / name
+
+
+def patched(path, fields):
+    """The file with other values in its header, by their place."""
+    content = bytearray(path.read_bytes())
+    for place, (form, *values) in fields.items():
+        struct.pack_into(form, content, place, *values)
+    path.write_bytes(content)
+    return path
+
+
+def refused(path, kind=CT):
+    with pytest.raises(Refused) as error:
+        read_image(path, kind)
+    assert path.name not in str(error.value)
+    return error.value.rule
+
+
+class TestPng:
+    def test_it_is_one_slice_of_somebody_upright(self, tmp_path):
+        image = read_image(png(tmp_path, GREY), XRAY)
+        assert np.array_equal(image.values, GREY[None])
+        assert (image.spacing, image.modality, image.facts) == ((1, 0.2, 0.2), "DX", {"body_part": "CHEST"})
+        assert image.directions == ((0, 1, 0), (0, 0, -1), (1, 0, 0))
+
+    def test_more_than_eight_bits_stay(self, tmp_path):
+        deep = GREY.astype(np.uint16) * 250
+        assert np.array_equal(read_image(png(tmp_path, deep), XRAY).values, deep[None])
+
+    def test_grey_that_is_written_as_colour_is_grey(self, tmp_path):
+        assert np.array_equal(read_image(png(tmp_path, np.dstack([GREY] * 3)), XRAY).values, GREY[None])
+
+    def test_colour_is_a_screen_where_machines_see_none(self, tmp_path):
+        colours = png(tmp_path, np.dstack([GREY, GREY, GREY.T.reshape(GREY.shape)]))
+        assert refused(colours, XRAY) == "screenshot"
+        assert read_image(colours, ImageKind("OP", spacing=0.1, without_text=True)).shape == (1, 12, 16)
+
+    @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+    def test_what_is_none_is_refused(self, tmp_path, content):
+        (tmp_path / "Smith_John.png").write_bytes(content)
+        assert refused(tmp_path / "Smith_John.png", XRAY) == "not-an-image"
+
+    def test_a_film_is_refused(self, tmp_path):
+        more = [Image.fromarray(GREY[::-1])]
+        assert refused(png(tmp_path, GREY, save_all=True, append_images=more), XRAY) == "multi-frame"
+
+    @pytest.mark.attack(
+        BOMB, held_by="what a header says is held against a limit before anything is unpacked"
     )
-    assert deep.values.max() > 255
-    assert deep.spacing is None
-    assert np.array_equal(grey.values[0], np.asarray(Image.open(folder / "a.png")))
-    assert "Müller" not in repr(deep)
+    def test_one_that_is_too_large_is_not_unpacked(self, tmp_path, monkeypatch):
+        path = png(tmp_path, GREY)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+        assert refused(path, XRAY) == "too-large"
 
+    def test_what_the_file_does_not_say_somebody_has_to(self, tmp_path):
+        assert refused(png(tmp_path, GREY), ImageKind("DX")) == "no-spacing"
+        assert refused(png(tmp_path, GREY), CT) == "no-geometry"
 
-def test_colours_become_grey(folder):
-    (image,) = read(folder, "colour.png,P,x")
-    assert image.values.shape == (1, 4, 6)
+    def test_a_name_in_the_picture_is_found(self, tmp_path, drawn):
+        assert refused(png(tmp_path, drawn("ZIMMERQUIST", tissue()).astype(np.uint8)), XRAY) == (
+            "burned-in-text"
+        )
 
-
-@pytest.mark.parametrize(
-    ("content", "rule"),
-    [(b"", "not-an-image"), (b"GIF89a", "not-an-image"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "not-an-image")],
-)
-def test_one_that_cannot_be_read_is_refused_and_the_rest_goes_on(folder, content, rule):
-    (folder / "Smith_John.png").write_bytes(content)
-    refusal, image = read(folder, "Smith_John.png,P1,x", "a.png,P2,y")
-    assert isinstance(refusal, Refused)
-    assert refusal.rule == rule
-    assert "row 2 of" in str(refusal)
-    assert "Smith" not in str(refusal)
-    assert image.patient == "P2"
-
-
-def test_a_bomb_is_not_unpacked(folder, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    (refusal,) = read(folder, "a.png,P,x")
-    assert refusal.rule == "too-large"
-
-
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "nowhere.png", ".", "link.png"])
-def test_names_lead_to_files_of_the_folder_only(folder, name):
-    outside = folder.parent / "secret.png"
-    Image.fromarray(np.zeros((2, 2), dtype=np.uint8)).save(outside)
-    (folder / "link.png").symlink_to(outside)
-    (refusal,) = read(folder, f"{name},P,x")
-    assert refusal.rule == "no-such-file"
-    outside.unlink()
-
-
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ([], "no rows"),
-        (["a.png,P"], "row 2 of .* lacks"),
-        (["a.png,,x"], "row 2 of .* lacks"),
-        (["a.png,P,x", "a.png,P,x"], "row 3 of .* names a file that a row above names"),
-    ],
-)
-def test_a_csv_that_is_not_whole_is_an_error(folder, rows, said):
-    with pytest.raises(DataError, match=said):
-        read(folder, *rows)
-
-
-def test_a_csv_without_a_column_is_an_error(folder):
-    with pytest.raises(DataError, match="columns file, patient, label"):
-        read(folder, "a.png,x", head="file,label")
-
-
-def test_nifti_without_nibabel_is_named(folder, monkeypatch):
-    def missing(_):
-        raise ImportError
-
-    monkeypatch.setattr(images, "import_module", missing)
-    (folder / "ct.nii.gz").touch()
-    with pytest.raises(ConfigError, match="pip install nibabel"):
-        read(folder, "ct.nii.gz,P,x")
+    def test_a_name_beside_the_picture_does_not_come_along(self, tmp_path):
+        said = PngImagePlugin.PngInfo()
+        said.add_text("Patient", "ZIMMERQUIST")
+        image = read_image(png(tmp_path, GREY, pnginfo=said), XRAY)
+        assert "ZIMMERQUIST" not in repr((image.facts, image.modality, image.values.tobytes()))
 
 
 class TestNifti:
-    @pytest.fixture
-    def nibabel(self):
-        return pytest.importorskip("nibabel", reason="nibabel is not installed; pip install nibabel")
-
-    def test_slices_go_up_whatever_way_the_file_was_written(self, folder, nibabel):
+    @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+    def test_slices_go_up_whatever_way_the_file_was_written(self, tmp_path, kind):
         """One voxel is marked at the left, back, and top; the other file runs the other way on each axis."""
         values = np.zeros((5, 4, 3), dtype=np.int16)
         values[0, 0, 2] = 7  # in RAS+: leftmost, rearmost, topmost
-        affine = np.diag([0.5, 0.6, 2.5, 1])
-        nibabel.save(nibabel.Nifti1Image(values, affine), folder / "ras.nii.gz")
-        turned = np.diag([-0.5, -0.6, -2.5, 1])
-        nibabel.save(nibabel.Nifti1Image(values[::-1, ::-1, ::-1], turned), folder / "lpi.nii")
-        for image in read(folder, "ras.nii.gz,P,x", "lpi.nii,P,x"):
-            assert image.values.shape == (3, 4, 5)
+        upright = nifti(tmp_path, values, kind=kind)
+        turned = nifti(tmp_path, values[::-1, ::-1, ::-1], np.diag([-0.5, -0.6, -2.5, 1]), "lpi.nii", kind)
+        for image in (read_image(upright, CT), read_image(turned, CT)):
+            assert image.values.dtype == np.int16
+            assert image.shape == (3, 4, 5)
             assert image.values[2, 3, 4] == 7
             assert image.spacing == pytest.approx((2.5, 0.6, 0.5))
+            assert image.directions == ((0, 0, 1), (0, 1, 0), (1, 0, 0))
 
-    def test_one_that_is_no_volume_is_refused(self, folder, nibabel):
-        nibabel.save(
-            nibabel.Nifti1Image(np.zeros((2, 2, 2, 3), dtype=np.int16), np.eye(4)), folder / "4d.nii"
-        )
-        (folder / "cut.nii.gz").write_bytes(b"\x1f\x8b" + b"\0" * 20)
-        rules = [refusal.rule for refusal in read(folder, "4d.nii,P,x", "cut.nii.gz,P,x")]
-        assert rules == ["not-a-volume", "not-an-image"]
+    def test_where_its_slices_lean_is_kept(self, tmp_path):
+        lean = np.eye(4)
+        lean[1:3, 1:3] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
+        values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+        image = read_image(nifti(tmp_path, values, lean), CT)
+        # Up the slices is back or front as the affine says: in RAS (0, -sin, cos), in LPS (0, sin, cos).
+        assert image.directions[0] == pytest.approx((0, np.sin(0.2), np.cos(0.2)))
+        assert image.directions[1] == pytest.approx((0, np.cos(0.2), -np.sin(0.2)))
+
+    def test_slope_intercept_and_micrometres_are_heeded(self, tmp_path):
+        path = nifti(tmp_path, np.full((2, 3, 4), 10, np.int16), np.diag([500, 600, 2500, 1]), "a.nii")
+        patched(path, {112: ("<2f", 0.5, -1024), 123: ("B", 3)})
+        image = read_image(path, CT)
+        assert image.spacing == pytest.approx((2.5, 0.6, 0.5))
+        assert (image.values == 10 * 0.5 - 1024).all()
+
+    def test_one_that_is_no_volume_is_refused(self, tmp_path):
+        assert refused(nifti(tmp_path, np.zeros((2, 2, 2, 3), np.int16))) == "not-a-volume"
+        assert refused(nifti(tmp_path, np.zeros((2, 2, 2), np.complex64))) == "not-a-volume"
+        assert read_image(nifti(tmp_path, np.zeros((2, 3, 4, 1), np.int16)), CT).shape == (4, 3, 2)
+
+    def test_one_that_does_not_say_where_it_lies_is_refused(self, tmp_path):
+        image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4))
+        image.set_sform(None)
+        image.set_qform(None)
+        image.to_filename(tmp_path / "a.nii")
+        assert refused(tmp_path / "a.nii") == "no-geometry"
+        tilted = np.eye(4)
+        tilted[1, 2] = 0.5
+        assert refused(nifti(tmp_path, np.zeros((2, 2, 2), np.int16), tilted)) == "bad-geometry"
+        flat = patched(nifti(tmp_path, np.zeros((2, 2, 2), np.int16), name="b.nii"), {280: ("<3f", 0, 0, 0)})
+        assert refused(flat) == "bad-geometry"
+
+    def test_values_that_are_none_are_refused(self, tmp_path):
+        assert refused(nifti(tmp_path, np.full((2, 2, 2), np.nan, np.float32))) == "not-finite"
+        assert refused(nifti(tmp_path, np.full((2, 2, 2), 1e300))) == "not-finite"
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"\x1f\x8b" + b"\0" * 20, gzip.compress(b"\0" * 999), b"x" * 999]
+    )
+    def test_what_is_none_is_refused(self, tmp_path, content):
+        (tmp_path / "a.nii.gz").write_bytes(content)
+        assert refused(tmp_path / "a.nii.gz") == "not-an-image"
+
+    def test_half_of_one_is_refused(self, tmp_path):
+        path = nifti(tmp_path, np.random.default_rng(0).integers(0, 99, (20, 20, 20)).astype(np.int16))
+        path.write_bytes(path.read_bytes()[:5000])
+        assert refused(path) == "not-an-image"
+
+    def test_a_name_in_a_slice_is_found(self, tmp_path, drawn):
+        values = np.zeros((256, 256, 3), np.int16)
+        values[..., 1] = drawn("ZIMMERQUIST", tissue()).astype(np.int16).T
+        assert refused(nifti(tmp_path, values)) == "burned-in-text"
+
+    @pytest.mark.attack(
+        BOMB, held_by="what a header says is held against a limit before anything is unpacked"
+    )
+    def test_one_that_says_it_is_too_large_is_not_unpacked(self, tmp_path):
+        path = nifti(tmp_path, np.zeros((2, 2, 2), np.int16), name="a.nii")
+        assert refused(patched(path, {42: ("<3h", 32767, 32767, 32767)})) == "too-large"
+        path = nifti(tmp_path, np.zeros((2, 2, 2), np.int16), name="b.nii")
+        assert refused(patched(path, {108: ("<f", 1e12)})) == "too-large"  # where its voxels begin
+
+    @pytest.mark.attack(
+        BOMB, held_by="what a header says is held against a limit before anything is unpacked"
+    )
+    def test_one_that_unpacks_to_more_than_it_says_is_given_up_there(self, tmp_path, monkeypatch):
+        path, read = bomb(tmp_path), unpacked(monkeypatch)
+        assert refused(path) == "too-large"
+        assert sum(read) < 1000
+
+    @pytest.mark.mutant(BOMB, how="nibabel opens the file by itself")
+    def test_reading_all_that_there_is_is_noticed(self, tmp_path, monkeypatch):
+        path, read = bomb(tmp_path), unpacked(monkeypatch)
+        with gzip.open(path) as file:
+            file.read()
+        assert sum(read) > 1 << 24
+
+
+def bomb(folder):
+    """A volume of 8 voxels, and 16 MiB of nothing."""
+    path = nifti(folder, np.zeros((2, 2, 2), np.int16), name="a.nii")
+    packed = folder / "a.nii.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes() + bytes(1 << 24)))
+    return packed
+
+
+def unpacked(monkeypatch):
+    """How many bytes came out of each read."""
+    sizes, read = [], gzip.GzipFile.read
+
+    def counted(self, size=-1):
+        content = read(self, size)
+        sizes.append(len(content))
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    return sizes
+
+
+class TestKind:
+    def test_of_a_ct_the_part_of_the_body_is_said_and_heads_are_not_taken(self):
+        with pytest.raises(ConfigError, match="needs a body part"):
+            ImageKind("CT")
+        with pytest.raises(ConfigError, match="a face can be rendered"):
+            ImageKind("MR", "BRAIN")
+        assert ImageKind("MR", "BRAIN", options=Options(allow_heads=True)).body_part == "BRAIN"
+        assert ImageKind("DX", "SKULL").body_part == "SKULL"
+
+    @pytest.mark.parametrize("modality", ["US", "XA", "OP", "SM", "NM", "OT"])
+    def test_where_machines_write_names_somebody_has_to_look(self, modality):
+        with pytest.raises(ConfigError, match="--no-burned-in-text"):
+            ImageKind(modality)
+        assert ImageKind(modality, without_text=True).wary
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"modality": "dx"}, {"modality": "*"}, {"body_part": "a b"}, {"spacing": 0}, {"spacing": np.nan}],
+    )
+    def test_what_is_none_is_an_error(self, wrong):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            ImageKind(**{"modality": "DX"} | wrong)

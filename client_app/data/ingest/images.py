@@ -1,0 +1,136 @@
+"""The images of a table, from a folder into the store: each once, whatever dies in between."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from client_app.data.fhir.consent import Decision
+from client_app.data.ingest.journal import Entry, Journal
+from client_app.data.ingest.run import Filled, Taken, Told
+from client_app.data.ingest.shelf import Shelf
+from client_app.data.ingest.table import Row
+from client_app.data.keys import Pseudonyms
+from client_app.data.pacs.images import ImageKind, read_image
+from client_app.data.store.writer import StoreWriter
+from federation.errors import DataError, RunError
+
+
+class _Image(NamedTuple):
+    row: Row
+    path: Path
+    entry: Entry
+    why: str
+
+
+class TableIngest:
+    """Takes a table in.
+
+    Args:
+        folder: where its images are.
+        kind: what all of them are.
+        journal: of the ingest.
+        store: where images go.
+        pseudonyms: of the site.
+    """
+
+    def __init__(
+        self, folder: Path, kind: ImageKind, *, journal: Journal, store: StoreWriter, pseudonyms: Pseudonyms
+    ) -> None:
+        if not folder.is_dir():
+            raise RunError(f"{folder} is no folder; mount it, or give another")
+        self._folder, self._kind = folder.resolve(), kind
+        self._journal, self._store, self._pseudonyms = journal, store, pseudonyms
+        self._shelf = Shelf(journal, store, pseudonyms)
+
+    def take(
+        self,
+        rows: Sequence[Row],
+        decisions: Mapping[str, Decision],
+        told: Told = lambda _: None,
+        *,
+        again: bool = False,
+        refused: Callable[[int, str], None] = lambda *_: None,
+    ) -> Filled:
+        """Put into the store whatever is not there yet.
+
+        A file that is not there now is looked for the next time. Images that no row names any more, or whose
+        patient may not be used, leave the store.
+
+        Args:
+            rows: of the table.
+            decisions: by the hospital's number, whether a patient's images may be used.
+            told: called after each image.
+            again: looks again at what was refused.
+            refused: called with the number of a row and the rule that keeps it out.
+
+        Raises:
+            DataError: nobody's images may be used, or two rows lead to one file.
+            StorageError: the disk did not take it; the next try goes on.
+        """
+        allowed = [row for row in rows if decisions[row.patient].allowed]
+        if not allowed:
+            raise DataError(
+                "none of the table's patients may be used, so nothing is taken in, nor out of the store"
+            )
+        out: Counter[str] = Counter(decisions[row.patient].rule for row in rows)
+        out.subtract(decisions[row.patient].rule for row in allowed)
+        self._shelf.keep_only("table", self._keys(allowed))
+        images = []
+        for row in allowed:
+            if image := self._found(row, decisions[row.patient]):
+                images.append(image)
+            else:
+                out["no-such-file"] += 1
+                refused(row.number, "no-such-file")
+        todo = [image for image in images if not self._journal.is_done(image.entry, again=again)]
+        # Before anything comes in, since files change their names among each other.
+        for image in todo:
+            if not self._journal.is_done(image.entry):
+                self._shelf.clear(image.entry)
+        seen, taken = len(rows) - len(todo), 0
+        for image in todo:
+            outcome = self._shelf.put(
+                image.entry,
+                {image.entry.key: partial(read_image, image.path, self._kind)},
+                features=image.row.features,
+                why=("table", image.why),
+                refused={},
+            )
+            for rule in outcome.refused:
+                refused(image.row.number, rule)
+            taken, seen = taken + len(outcome.series), seen + 1
+            told(Taken(seen, len(rows), taken))
+        return Filled(self._store.seal(), self._journal.refused("table") + out)  # which drops zeros
+
+    def _keys(self, rows: Sequence[Row]) -> frozenset[str]:
+        keys = frozenset(self._key(self._path(row)) for row in rows)
+        if len(keys) < len(rows):
+            raise DataError("two rows of the table lead to one file; name each once")
+        return keys
+
+    def _found(self, row: Row, decision: Decision) -> _Image | None:
+        """The image of a row; None where there is no file of the folder."""
+        path = self._path(row)
+        try:
+            if not path.is_relative_to(self._folder) or not path.is_file():
+                return None
+            with path.open("rb") as file:
+                content = file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+        kind = self._kind
+        said = [content, row.patient, dict(row.features), kind.modality, kind.body_part, kind.spacing]
+        wanted = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return _Image(row, path, Entry(self._key(path), "table", row.patient, wanted), decision.rule)
+
+    def _path(self, row: Row) -> Path:
+        return Path(os.path.realpath(self._folder / row.file))
+
+    def _key(self, path: Path) -> str:
+        """Of a name in the folder, wherever that is mounted."""
+        return self._pseudonyms.uid(f"image/{os.path.relpath(path, self._folder)}")

@@ -1,0 +1,53 @@
+"""``wardround-site ingest`` as typed, at a hospital with images in a folder and neither PACS nor record."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from client_app.cli import commands
+from federation.errors import ConfigError
+
+
+@pytest.fixture
+def typed(tmp_path, write_hospital):
+    """What ``wardround-site ingest ...`` prints; the error that it ends with is raised."""
+    rng = np.random.default_rng(0)
+    for name in ("Smith.png", "Jones.png"):
+        Image.fromarray(rng.integers(0, 255, (32, 32), dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "Doe.png").write_bytes(b"GIF89a")
+    (tmp_path / "images.csv").write_text(
+        "file,patient,label\nSmith.png,MRN1,ill\nJones.png,MRN2,well\nDoe.png,MRN3,ill\n"
+    )
+    ingest = {"folder": str(tmp_path / "ingest"), "store": str(tmp_path / "store")}
+    site = write_hospital(tmp_path, ingest=ingest | {"consent": {"policy": "opt_out"}})
+
+    def run(*arguments):
+        result = CliRunner().invoke(commands, ["ingest", *map(str, arguments), "--config", str(site)])
+        if result.exception is not None:
+            raise result.exception
+        return result.output
+
+    return run
+
+
+def test_images_of_a_folder_are_taken_and_told_without_their_names(typed, tmp_path):
+    said = typed("images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2")
+    assert "3 of 3 images" in said
+    assert "row 4: not-an-image" in said
+    assert "refused by not-an-image: 1" in said
+    assert "store version" in said
+    assert not any(name in said for name in ("Smith", "Jones", "Doe", "MRN"))
+    assert typed("consent") == "0 patients taken out\n"
+    assert "version" in typed("card")
+
+
+def test_what_the_images_are_has_to_be_said(typed, tmp_path):
+    with pytest.raises(ConfigError, match="--no-burned-in-text"):
+        typed("images", tmp_path, tmp_path / "images.csv", "--modality", "US")
+
+
+@pytest.mark.parametrize("arguments", [["pacs"], ["pacs", "--studies", "{folder}/images.csv"], ["check"]])
+def test_what_needs_an_archive_or_a_record_says_so(typed, tmp_path, arguments):
+    with pytest.raises(ConfigError, match=r"no ingest\.(pacs|fhir)|is not a UID"):
+        typed(*(argument.format(folder=tmp_path) for argument in arguments))

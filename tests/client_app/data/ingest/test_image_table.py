@@ -1,0 +1,307 @@
+"""A folder of images and a table of them, into the store: those that may be, once, without names."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from client_app.data.fhir.consent import Decision
+from client_app.data.ingest.hospital import HospitalIngest
+from client_app.data.ingest.settings import IngestSettings
+from client_app.data.keys import Pseudonyms
+from client_app.data.pacs.images import ImageKind
+from client_app.data.pacs.source import Wanted
+from client_app.data.store.verify import verify
+from client_app.data.store.writer import StoreWriter
+from federation.errors import ConfigError, DataError, RunError
+from federation.site_store import open_store
+from simulation.programs import ROOT
+from tests.conftest import KilledError
+
+XRAY = ImageKind("DX", "CHEST", spacing=0.2)
+OUT = "images of somebody who is on the hospital's list"
+PROGRAM = """
+import sys
+from pathlib import Path
+from client_app.data.ingest.hospital import HospitalIngest
+from client_app.data.ingest.settings import IngestSettings
+from client_app.data.pacs.images import ImageKind
+settings = IngestSettings.model_validate_json(sys.argv[1])
+kind = ImageKind("DX", "CHEST", spacing=0.2)
+told = lambda taken: print(taken.seen, flush=True)
+HospitalIngest(settings).images(Path(sys.argv[2]), Path(sys.argv[3]), kind, told)
+"""
+
+
+class Clinic:
+    """Images of twelve patients, one each, and no PACS and no record."""
+
+    def __init__(self, folder):
+        self.folder, self.images = folder, folder / "images"
+        (self.images / "below").mkdir(parents=True)
+        for number in range(12):
+            self.draw(f"{number}.png", number)
+
+    def draw(self, name, number):
+        values = np.random.default_rng(number).integers(0, 255, (32, 32), dtype=np.uint8)
+        Image.fromarray(values).save(self.images / name)
+
+    def swap(self):
+        """The first two images have each other's name."""
+        for name, other in (("0.png", "x.png"), ("1.png", "0.png"), ("x.png", "1.png")):
+            (self.images / name).rename(self.images / other)
+
+    def settings(self, **changes):
+        listed = self.folder / "opt_outs.csv"
+        if not listed.exists():
+            listed.write_text("patient\nP99\n")
+        values = {"folder": self.folder / "ingest", "store": self.folder / "store"}
+        values["consent"] = {"policy": "opt_out", "opt_outs": listed}
+        return IngestSettings.model_validate(values | changes)
+
+    def table(self, *rows, head="file,patient,label"):
+        rows = rows or [f"{number}.png,P{number},{number % 2}" for number in range(12)]
+        (self.folder / "table.csv").write_text("\n".join([head, *rows]))
+        return self.folder / "table.csv"
+
+    def take(self, *rows, kind=XRAY, settings=None, **how):
+        """The label of each patient in the store after ``ingest images``, and what was refused."""
+        filled = HospitalIngest(settings or self.settings()).images(
+            self.images, self.table(*rows), kind, lambda _: None, **how
+        )
+        assert open_store(self.folder / "store").version == filled.version
+        return self.found, dict(filled.refused)
+
+    @property
+    def keys(self):
+        return Pseudonyms.kept_at(self.folder / "ingest" / "pseudonyms.key")
+
+    @property
+    def found(self):
+        assert verify(self.folder / "store") == ()
+        whose = {self.keys.patient(f"P{number}"): f"P{number}" for number in range(100)}
+        return {
+            whose[each.patient]: each.features.get("label")
+            for each in open_store(self.folder / "store").series
+        }
+
+    def rows(self, numbers, label=0):
+        return [f"{number}.png,P{number},{label}" for number in numbers]
+
+
+@pytest.fixture
+def clinic(tmp_path):
+    return Clinic(tmp_path)
+
+
+def test_every_image_that_is_named_is_in_with_what_is_known(clinic):
+    found, refused = clinic.take()
+    assert found == {f"P{number}": number % 2 for number in range(12)}
+    assert not refused
+    series = open_store(clinic.folder / "store").series[0]
+    assert (series.modality, series.spacing, series.shape) == ("DX", (1, 0.2, 0.2), (1, 32, 32))
+
+
+def test_again_with_the_same_table_nothing_changes(clinic, monkeypatch):
+    clinic.take()
+    before = open_store(clinic.folder / "store").version
+    for act in ("add", "retract"):
+        monkeypatch.setattr(StoreWriter, act, None)
+    clinic.take()
+    clinic.images = clinic.images.rename(clinic.folder / "elsewhere")  # mounted at another place
+    clinic.take()
+    assert open_store(clinic.folder / "store").version == before
+
+
+def test_what_leaves_the_table_leaves_the_store_and_what_changes_is_changed(clinic):
+    clinic.take()
+    assert clinic.take(*clinic.rows((0, 1), label=7)) == ({"P0": 7, "P1": 7}, {})
+    clinic.draw("1.png", 50)
+    before = {each.digest for each in open_store(clinic.folder / "store").series}
+    clinic.take(*clinic.rows((0, 1), label=7))
+    after = {each.digest for each in open_store(clinic.folder / "store").series}
+    assert len(before & after) == 1
+    assert len(after) == 2
+
+
+def test_files_may_change_their_names_among_each_other(clinic):
+    clinic.take(*clinic.rows((0, 1)))
+    clinic.swap()
+    assert clinic.take("1.png,P0,0", "0.png,P1,0") == ({"P0": 0, "P1": 0}, {})
+
+
+def test_a_file_that_is_not_there_takes_nothing_out(clinic):
+    clinic.take(*clinic.rows((0, 1)))
+    (clinic.images / "1.png").unlink()
+    rows = []
+    assert clinic.take(*clinic.rows((0, 1)), refused=lambda row, rule: rows.append((row, rule))) == (
+        {"P0": 0, "P1": 0},
+        {"no-such-file": 1},
+    )
+    assert rows == [(3, "no-such-file")]
+    clinic.images = clinic.folder / "not mounted"
+    with pytest.raises(RunError, match="is no folder"):
+        clinic.take(*clinic.rows((0, 1)))
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "{folder}/secret.png", "nowhere.png", ".", "link.png", "loop.png"]
+)
+def test_names_lead_to_files_of_the_folder_only(clinic, name):
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(clinic.folder / "secret.png")
+    (clinic.images / "link.png").symlink_to(clinic.folder / "secret.png")
+    (clinic.images / "loop.png").symlink_to(clinic.images / "loop.png")
+    found, refused = clinic.take(*clinic.rows([0]), f"{name.format(folder=clinic.folder)},P1,0")
+    assert found == {"P0": 0}
+    assert refused == {"no-such-file": 1}
+
+
+def test_one_file_is_one_image_however_it_is_written(clinic):
+    with pytest.raises(DataError, match="two rows of the table lead to one file"):
+        clinic.take("0.png,P0,0", "below/../0.png,P1,0")
+    clinic.draw("copy.png", 0)
+    found, refused = clinic.take("0.png,P0,0", "copy.png,P1,0")
+    assert len(found) == 1
+    assert refused == {"two-patients": 1}
+
+
+def test_what_is_refused_is_told_by_its_row_and_the_rest_goes_on(clinic):
+    (clinic.images / "Smith.png").write_bytes(b"GIF89a")
+    rows = []
+    table = ["Smith.png,P1,0", *clinic.rows([2])]
+    assert clinic.take(*table, refused=lambda row, rule: rows.append((row, rule)))[0] == {"P2": 0}
+    assert rows == [(2, "not-an-image")]
+    assert clinic.take(*table)[1] == {"not-an-image": 1}
+    clinic.draw("Smith.png", 1)
+    assert clinic.take(*table) == ({"P1": 0, "P2": 0}, {})
+
+
+def test_nothing_that_names_somebody_is_in_the_store(clinic):
+    said = PngImagePlugin.PngInfo()
+    said.add_text("Patient", "ZIMMERQUIST")
+    for name in ("ZIMMERQUIST.png", "below/MRN4711.png"):
+        values = np.random.default_rng(len(name)).integers(0, 255, (32, 32), dtype=np.uint8)
+        Image.fromarray(values).save(clinic.images / name, pnginfo=said)
+    volume = nibabel.Nifti1Image(
+        np.random.default_rng(0).integers(0, 99, (32, 32, 4)).astype(np.int16), np.eye(4)
+    )
+    volume.header["descrip"] = b"ZIMMERQUIST"
+    nibabel.save(volume, clinic.images / "MRN4711.nii.gz")
+    table = clinic.table(
+        "ZIMMERQUIST.png,MRN4711,0", "below/MRN4711.png,MRN4712,0", "MRN4711.nii.gz,MRN4711,1"
+    )
+    filled = HospitalIngest(clinic.settings()).images(clinic.images, table, XRAY, lambda _: None)
+    assert not filled.refused
+    files = [path for path in (clinic.folder / "store").rglob("*") if path.is_file()]
+    assert len(files) >= 4
+    for path in files:
+        content = path.read_bytes() + str(path).encode()
+        assert not any(text in content for text in (b"ZIMMERQUIST", b"MRN471"))
+
+
+class TestConsent:
+    @pytest.mark.attack(OUT, held_by="the list, which is read before a file is opened")
+    def test_whoever_is_on_the_list_is_not_taken_and_leaves(self, clinic):
+        clinic.take()
+        (clinic.folder / "opt_outs.csv").write_text("patient\np3\nP0004\n")
+        found, refused = clinic.take()
+        assert found.keys() == {f"P{number}" for number in range(12)} - {"P3"}
+        assert refused == {"opted-out": 1}
+
+    @pytest.mark.mutant(OUT, how="the list is not read")
+    def test_a_gate_without_a_list_is_noticed(self, clinic, monkeypatch):
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
+        yes = lambda _, numbers: dict.fromkeys(numbers, Decision(True, "not-denied"))  # noqa: E731
+        monkeypatch.setattr("client_app.data.fhir.gate.ListGate.check", yes)
+        assert "P3" in clinic.take()[0]
+
+    def test_whoever_is_put_on_the_list_leaves_for_good(self, clinic):
+        clinic.take()
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
+        assert HospitalIngest(clinic.settings()).consent() == {"opted-out": 1}
+        (clinic.folder / "opt_outs.csv").write_text("patient\n")
+        found, refused = clinic.take()
+        assert found.keys() == {f"P{number}" for number in range(12)} - {"P3"}
+        assert refused == {"withdrawn": 1}
+
+    def test_a_list_of_everybody_takes_nobody_out(self, clinic):
+        clinic.take(*clinic.rows([3]))
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
+        with pytest.raises(DataError, match="none of the table's patients"):
+            clinic.take(*clinic.rows([3]))
+        assert clinic.found == {"P3": 0}
+
+    def test_permissions_need_a_record_to_be_in(self, clinic):
+        with pytest.raises(ValueError, match=r"consent\.policy=opt_in, and there is no fhir"):
+            clinic.settings(consent={"policy": "opt_in"})
+
+    def test_a_record_is_asked_where_there_is_one(self, hospital, clinic):
+        yes, no = (
+            next(study.patient.id for study in hospital.pacs.studies if study.patient.number % 10 == number)
+            for number in (0, 2)
+        )
+        asked = hospital.settings(clinic.folder)
+        table = clinic.table(f"0.png,{yes},0", f"1.png,{no},0", "2.png,nobody,0")
+        filled = HospitalIngest(asked).images(clinic.images, table, XRAY, lambda _: None)
+        assert {each.patient for each in open_store(asked.store).series} == {clinic.keys.patient(yes)}
+        assert filled.refused == {"denied": 1, "not-found": 1}
+
+
+def test_a_command_that_needs_archive_or_record_says_which(clinic):
+    ingest = HospitalIngest(clinic.settings())
+    with pytest.raises(ConfigError, match=r"no ingest\.pacs"):
+        ingest.pacs(lambda _: None)
+    with pytest.raises(ConfigError, match=r"no ingest\.fhir"):
+        ingest.quality()
+
+
+def test_a_cohort_and_a_table_leave_each_other_alone(hospital, clinic):
+    settings = hospital.settings(clinic.folder, consent={"policy": "opt_out"})
+    one = next(study for study in hospital.pacs.studies if study.patient.number % 10 == 0)
+    HospitalIngest(settings).pacs(lambda _: None, named=Wanted(studies=(one.uid,)))
+    table = clinic.table(f"0.png,{one.patient.id},0")
+    HospitalIngest(settings).images(clinic.images, table, XRAY, lambda _: None)
+    both = open_store(settings.store).series
+    assert {each.modality for each in both} == {"CT", "DX"}
+    assert len({each.patient for each in both}) == 1
+
+
+def test_killed_at_any_moment_it_goes_on_without_loss_or_duplicate(clinic):
+    settings = clinic.settings()
+    program = [sys.executable, "-c", PROGRAM, settings.model_dump_json(), clinic.images, clinic.table()]
+    for seen in (1, 6):
+        with subprocess.Popen(
+            program, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        ) as process:
+            while int(process.stdout.readline()) < seen:
+                pass
+            process.send_signal(signal.SIGKILL)
+    assert clinic.take() == ({f"P{number}": number % 2 for number in range(12)}, {})
+
+
+@pytest.mark.parametrize("step", range(0, 12, 2))
+def test_killed_while_names_change_the_next_ingest_mends_it(clinic, monkeypatch, step):
+    clinic.take(*clinic.rows((0, 1, 2)))
+    clinic.swap()
+    left = [step]
+    with monkeypatch.context() as patch, suppress(KilledError):
+        for act in ("add", "retract"):
+            patch.setattr(StoreWriter, act, counted(getattr(StoreWriter, act), left))
+        clinic.take("1.png,P0,5", "0.png,P1,5")
+    assert clinic.take("1.png,P0,5", "0.png,P1,5") == ({"P0": 5, "P1": 5}, {})
+
+
+def counted(do, left):
+    def stepped(*args, **kwargs):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KilledError
+        return do(*args, **kwargs)
+
+    return stepped
