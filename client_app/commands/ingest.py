@@ -112,10 +112,10 @@ def images(
     without_text: bool,
     again: bool,
 ) -> None:
-    """Take PNG or NIfTI images of FOLDER into the store, as TABLE, a CSV, names them.
+    """Take images of FOLDER into the store, as TABLE, a CSV, names them: PNG, NIfTI or DICOM.
 
-    Its columns are file and patient, the hospital's number; each further one is a feature. Rows that are no
-    longer in it leave the store. Broken off, it goes on where it was.
+    Its columns are file, which may be a folder of one series, and patient, the hospital's number; each
+    further one is a feature. What it no longer names leaves the store. Broken off, it goes on where it was.
     """
     from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
     from client_app.data.pacs.images import ImageKind  # noqa: PLC0415

@@ -5,17 +5,18 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from client_app.data.fhir.consent import Decision
+from client_app.data.ingest.folder import digest_of, read_any
 from client_app.data.ingest.journal import Entry, Journal
 from client_app.data.ingest.run import Filled, Taken, Told
 from client_app.data.ingest.shelf import Shelf
 from client_app.data.ingest.table import Row
 from client_app.data.keys import Pseudonyms
-from client_app.data.pacs.images import ImageKind, read_image
+from client_app.data.pacs.images import ImageKind
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError, RunError
 
@@ -94,9 +95,10 @@ class TableIngest:
                 self._shelf.clear(image.entry)
         seen, taken = len(rows) - len(todo), 0
         for image in todo:
+            made = partial(read_any, image.path, image.row.patient, self._kind, self._pseudonyms)
             outcome = self._shelf.put(
                 image.entry,
-                {image.entry.key: partial(read_image, image.path, self._kind)},
+                {image.entry.key: made},
                 features=image.row.features,
                 why=("table", image.why),
                 refused={},
@@ -116,15 +118,12 @@ class TableIngest:
     def _found(self, row: Row, decision: Decision) -> _Image | None:
         """The image of a row; None where there is no file of the folder."""
         path = self._path(row)
-        try:
-            if not path.is_relative_to(self._folder) or not path.is_file():
-                return None
-            with path.open("rb") as file:
-                content = file_digest(file, "sha256").hexdigest()
-        except OSError:
+        content = digest_of(path) if self._folder in path.parents else None
+        if content is None:
             return None
         kind = self._kind
         said = [content, row.patient, dict(row.features), kind.modality, kind.body_part, kind.spacing]
+        said.append(kind.options.model_dump(mode="json"))
         wanted = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return _Image(row, path, Entry(self._key(path), "table", row.patient, wanted), decision.rule)
 

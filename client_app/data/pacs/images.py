@@ -90,6 +90,11 @@ class ImageKind:
         return bool(speaks_of_head(said))
 
 
+def is_image(path: Path) -> bool:
+    """Whether it is called a PNG or a NIfTI."""
+    return path.name.lower().endswith((".png", *_NIFTI))
+
+
 def read_image(path: Path, kind: ImageKind) -> Volume:
     """The image in a file.
 

@@ -21,10 +21,12 @@ from client_app.data.store.verify import verify
 from client_app.data.store.writer import StoreWriter
 from federation.errors import ConfigError, DataError, RunError
 from federation.site_store import open_store
+from simulation.hospital.ct_series import encoded, planted, studies
 from simulation.programs import ROOT
 from tests.conftest import KilledError
 
 XRAY = ImageKind("DX", "CHEST", spacing=0.2)
+CHEST = ImageKind("CT", "CHEST")
 OUT = "images of somebody who is on the hospital's list"
 PROGRAM = """
 import sys
@@ -203,6 +205,51 @@ def test_nothing_that_names_somebody_is_in_the_store(clinic):
     for path in files:
         content = path.read_bytes() + str(path).encode()
         assert not any(text in content for text in (b"ZIMMERQUIST", b"MRN471"))
+
+
+class TestDicom:
+    """The same with DICOM files, at a hospital that has a table and no record."""
+
+    @pytest.fixture
+    def study(self, clinic):
+        """Two series, a folder each."""
+        [study] = studies(1, slices=4, series=2)
+        for dataset in study.instances():
+            folder = clinic.images / f"series-{dataset.SeriesNumber}" / "below"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{dataset.SOPInstanceUID}.dcm").write_bytes(encoded(dataset))
+        return study
+
+    def take(self, clinic, *rows, kind=CHEST):
+        table = clinic.table(*rows)
+        filled = HospitalIngest(clinic.settings()).images(clinic.images, table, kind, lambda _: None)
+        return open_store(clinic.folder / "store").series, dict(filled.refused)
+
+    def test_a_folder_of_one_series_is_a_volume_without_names(self, clinic, study):
+        rows = [f"series-{number},{study.patient.id},{number}" for number in (1, 2)]
+        stored, refused = self.take(clinic, *rows)
+        assert not refused
+        assert [each.shape[0] for each in stored] == [4, 4]
+        assert {each.patient for each in stored} == {clinic.keys.patient(study.patient.id)}
+        content = b"".join(
+            path.read_bytes() for path in (clinic.folder / "store").rglob("*") if path.is_file()
+        )
+        assert not any(text.encode() in content for text in planted(study) if len(text) > 3)
+        assert self.take(clinic, *rows) == (stored, {})
+
+    def test_what_the_table_says_is_held_against_the_files(self, clinic, study):
+        one, who = "series-1", study.patient.id
+        assert self.take(clinic, f"{one},P1,0")[1] == {"other-patient": 1}
+        assert self.take(clinic, f"below,{who},0", f"{one},{who},0")[1] == {"no-such-file": 1}
+        assert self.take(clinic, f"{one},{who},0", kind=ImageKind("PT", "CHEST"))[1] == {"other-modality": 1}
+        (clinic.images / "both").mkdir()
+        for number in (1, 2):
+            (clinic.images / f"series-{number}").rename(clinic.images / "both" / str(number))
+        assert self.take(clinic, f"both,{who},0") == ((), {"mixed-series": 1})
+
+    def test_where_a_file_is_refused_the_series_is(self, clinic, study):
+        (clinic.images / "series-1" / "Smith").write_bytes(b"no DICOM")
+        assert self.take(clinic, f"series-1,{study.patient.id},0") == ((), {"not-dicom": 1})
 
 
 class TestConsent:
