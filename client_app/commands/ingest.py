@@ -115,7 +115,8 @@ def images(
     """Take images of FOLDER into the store, as TABLE, a CSV, names them: PNG, NIfTI or DICOM.
 
     Its columns are file, which may be a folder of one series, and patient, the hospital's number; each
-    further one is a feature. What it no longer names leaves the store. Broken off, it goes on where it was.
+    further one is a feature. What of its modality it no longer names leaves the store. Broken off, it goes on
+    where it was.
     """
     from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
     from client_app.data.pacs.images import ImageKind  # noqa: PLC0415

@@ -44,7 +44,7 @@ class TableIngest:
     ) -> None:
         if not folder.is_dir():
             raise RunError(f"{folder} is no folder; mount it, or give another")
-        self._folder, self._kind = folder.resolve(), kind
+        self._folder, self._kind, self._origin = folder.resolve(), kind, f"table/{kind.modality}"
         self._journal, self._store, self._pseudonyms = journal, store, pseudonyms
         self._shelf = Shelf(journal, store, pseudonyms)
 
@@ -59,8 +59,8 @@ class TableIngest:
     ) -> Filled:
         """Put into the store whatever is not there yet.
 
-        A file that is not there now is looked for the next time. Images that no row names any more, or whose
-        patient may not be used, leave the store.
+        A file that is not there now is looked for the next time. Images of this modality that no row names
+        any more, or whose patient may not be used, leave the store.
 
         Args:
             rows: of the table.
@@ -80,7 +80,7 @@ class TableIngest:
             )
         out: Counter[str] = Counter(decisions[row.patient].rule for row in rows)
         out.subtract(decisions[row.patient].rule for row in allowed)
-        self._shelf.keep_only("table", self._keys(allowed))
+        self._shelf.keep_only(self._origin, self._keys(allowed))
         images = []
         for row in allowed:
             if image := self._found(row, decisions[row.patient]):
@@ -107,7 +107,7 @@ class TableIngest:
                 refused(image.row.number, rule)
             taken, seen = taken + len(outcome.series), seen + 1
             told(Taken(seen, len(rows), taken))
-        return Filled(self._store.seal(), self._journal.refused("table") + out)  # which drops zeros
+        return Filled(self._store.seal(), self._journal.refused(self._origin) + out)  # which drops zeros
 
     def _keys(self, rows: Sequence[Row]) -> frozenset[str]:
         keys = frozenset(self._key(self._path(row)) for row in rows)
@@ -125,7 +125,7 @@ class TableIngest:
         said = [content, row.patient, dict(row.features), kind.modality, kind.body_part, kind.spacing]
         said.append(kind.options.model_dump(mode="json"))
         wanted = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        return _Image(row, path, Entry(self._key(path), "table", row.patient, wanted), decision.rule)
+        return _Image(row, path, Entry(self._key(path), self._origin, row.patient, wanted), decision.rule)
 
     def _path(self, row: Row) -> Path:
         return Path(os.path.realpath(self._folder / row.file))

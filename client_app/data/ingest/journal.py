@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from federation.errors import StorageError
 from federation.files import make_folder, sync_folder
@@ -24,8 +24,6 @@ CREATE TABLE IF NOT EXISTS studies (
 """
 _NOT_DONE = ""  # no digest
 
-Origin = Literal["cohort", "table"]
-
 
 @dataclass(frozen=True, repr=False)
 class Entry:
@@ -33,13 +31,13 @@ class Entry:
 
     Attributes:
         key: its pseudonym.
-        origin: whether the cohort or a table names it.
+        origin: what names it: ``cohort``, or a table of a modality, e.g. ``table/DX``.
         patient: the hospital's number.
         wanted: a digest of all that decides what becomes of it.
     """
 
     key: str
-    origin: Origin
+    origin: str
     patient: str
     wanted: str
 
@@ -114,7 +112,7 @@ class Journal:
                 row[0] for row in self._rows.execute("SELECT DISTINCT patient FROM studies ORDER BY patient")
             )
 
-    def refused(self, origin: Origin) -> Counter[str]:
+    def refused(self, origin: str) -> Counter[str]:
         """How many files and series were not taken, by rule."""
         counts: Counter[str] = Counter()
         with (
@@ -127,7 +125,7 @@ class Journal:
                     counts[rule] += int(count)
         return counts
 
-    def series(self, origin: Origin | None = None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def series(self, origin: str | None = None) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Each study that was seen to, with its series that are, or may be, in the store."""
         with self._told():
             rows = self._rows.execute(

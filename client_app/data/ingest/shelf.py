@@ -7,7 +7,7 @@ after the last. So what was begun is done anew, and nothing is in the store that
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
-from client_app.data.ingest.journal import Entry, Journal, Origin, Outcome
+from client_app.data.ingest.journal import Entry, Journal, Outcome
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
 from client_app.data.store.writer import StoreWriter
@@ -33,7 +33,7 @@ class Shelf:
     def __init__(self, journal: Journal, store: StoreWriter, pseudonyms: Pseudonyms) -> None:
         self._journal, self._store, self._pseudonyms = journal, store, pseudonyms
 
-    def keep_only(self, origin: Origin, wanted: Collection[str]) -> None:
+    def keep_only(self, origin: str, wanted: Collection[str]) -> None:
         """Take out whatever came from ``origin`` and is not among the keys that are ``wanted``."""
         for key, series in self._journal.series(origin):
             if key not in wanted:

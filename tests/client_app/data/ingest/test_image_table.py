@@ -132,6 +132,15 @@ def test_what_leaves_the_table_leaves_the_store_and_what_changes_is_changed(clin
     assert len(after) == 2
 
 
+def test_a_table_is_the_whole_of_its_modality_only(clinic):
+    clinic.take(*clinic.rows((0, 1)))
+    mammograms = ImageKind("MG", "BREAST", spacing=0.1)
+    assert clinic.take(*clinic.rows((2, 3)), kind=mammograms)[0].keys() == {"P0", "P1", "P2", "P3"}
+    # What was called by a wrong one is called by the right one.
+    assert clinic.take(*clinic.rows((0, 1)), kind=mammograms)[0].keys() == {"P0", "P1"}
+    assert {each.modality for each in open_store(clinic.folder / "store").series} == {"MG"}
+
+
 def test_files_may_change_their_names_among_each_other(clinic):
     clinic.take(*clinic.rows((0, 1)))
     clinic.swap()
