@@ -18,7 +18,6 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless, RLELossless, Sec
 from requests import Session
 from whole_files import data_sets, fetched
 
-from client_app.data import pacs as pacs_module
 from client_app.data.pacs import dimse
 from client_app.data.pacs import tls as tls_module
 from client_app.data.pacs.archive import archive
@@ -181,7 +180,7 @@ class TestInSilence:
         for name in ("urllib3", "dicomweb_client", "pynetdicom", "pydicom"):
             monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
             logging.getLogger(name).manager._clear_cache()
-        monkeypatch.setattr(pacs_module, "silence_libraries", lambda: None)
+        monkeypatch.setattr("client_app.data.pacs.archive.silence_libraries", lambda: None)
         monkeypatch.setattr("pynetdicom._config.LOG_REQUEST_IDENTIFIERS", True)
         named = self.everything_logged(pacs, way, caplog, tmp_path)
         monkeypatch.undo()
