@@ -6,7 +6,6 @@ whoever takes it in has to: `ImageKind`.
 
 import re
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,14 +119,16 @@ def read_image(path: Path, kind: ImageKind) -> Volume:
         values = _picture(path, kind)[None]
         _look(values, kind)
         spacing, directions = (1.0, kind.spacing, kind.spacing), _UPRIGHT
-    if not np.isfinite(values).all():
-        raise Refused("not-finite", "some values of the image are no numbers; say what they are first")
     return Volume(compact(values), spacing, directions, kind.modality, facts)
 
 
-def _look(pictures: Iterable[NDArray[np.float32]], kind: ImageKind) -> None:
+def _look(pictures: NDArray[np.float32], kind: ImageKind) -> None:
     """Look at each of ``[pictures, rows, columns]``, as the file has them."""
-    if any(looks_like_text(picture, wary=kind.wary) for picture in pictures):
+    if not np.isfinite(pictures).all():
+        raise Refused("not-finite", "some values of the image are no numbers; say what they are first")
+    with np.errstate(over="ignore"):  # a stranger's values may be as large as 32 bits hold
+        found = any(looks_like_text(picture, wary=kind.wary) for picture in pictures)
+    if found:
         raise Refused(
             "burned-in-text", "something in the image looks like a row of letters; look at it, clean it"
         )

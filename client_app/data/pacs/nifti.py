@@ -52,8 +52,8 @@ def read_scan(path: Path) -> Scan:
             raise Refused("no-geometry", "the file does not say where its voxels lie in the patient")
         with np.errstate(all="ignore"):  # what is too large for 32 bits is infinite, and refused
             values = np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
-        millimetres = np.diag([*[_MM[header.get_xyzt_units()[0]]] * 3, 1.0])
-        return Scan(values, millimetres @ image.affine)
+            affine = np.diag([*[_MM[header.get_xyzt_units()[0]]] * 3, 1.0]) @ image.affine
+        return Scan(values, affine)
     except Refused:
         raise
     except Exception as error:  # whatever nibabel raises for a stranger's bytes
@@ -97,8 +97,10 @@ def placed(scan: Scan) -> tuple[NDArray[np.float32], tuple[float, float, float],
     Raises:
         Refused: its axes are none (``bad-geometry``).
     """
-    if not np.isfinite(scan.affine).all() or not np.linalg.norm(scan.affine[:3, :3], axis=0).all():
-        raise Refused("bad-geometry", "the file says that its voxels have no size")
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(scan.affine[:3, :3], axis=0)
+    if not all(1e-4 < length < 1e3 for length in lengths):
+        raise Refused("bad-geometry", "the file says that its voxels are of a size that cannot be")
     turn = nibabel.io_orientation(scan.affine)
     if np.isnan(turn).any():
         raise Refused("bad-geometry", "two axes of the file point the same way")

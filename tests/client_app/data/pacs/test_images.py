@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from collections import Counter
 
 import nibabel
 import numpy as np
@@ -196,6 +197,24 @@ class TestNifti:
         with gzip.open(path) as file:
             file.read()
         assert sum(read) > 1 << 24
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_whatever_bytes_are_wrong_it_is_an_image_or_refused(tmp_path, kind):
+    content = nifti(tmp_path, GREY.astype(np.int16).reshape(4, 6, 8), name="a.nii", kind=kind).read_bytes()
+    draw = np.random.default_rng(0)
+    outcomes = Counter()
+    for _ in range(400):
+        broken = bytearray(content)
+        for place in draw.integers(0, 560, draw.integers(1, 4)):
+            broken[place] = draw.choice([0, 127, 128, 255])
+        end = draw.integers(1, 4 * len(broken))  # of one in four something is missing
+        (tmp_path / "a.nii").write_bytes(broken[:end])
+        try:
+            outcomes[read_image(tmp_path / "a.nii", CT).modality] += 1
+        except Refused as reason:
+            outcomes[reason.rule] += 1
+    assert outcomes.keys() >= {"CT", "not-an-image", "too-large"}
 
 
 def bomb(folder):
