@@ -11,7 +11,7 @@ from client_app.commands.site_option import site_option
 from federation.command_line import print_table
 
 if TYPE_CHECKING:
-    from client_app.data.ingest.run import Filled, Told
+    from client_app.data.ingest.run import Filled, Taken, Told
 
 
 @click.group()
@@ -169,7 +169,17 @@ def card(file: Path) -> None:
 
 
 def _progress(what: str) -> "Told":
-    return lambda taken: click.echo(f"{taken.seen} of {taken.of} {what}", err=True)
+    """In a terminal a line that changes; elsewhere a line for each twentieth."""
+    in_terminal = sys.stderr.isatty()
+
+    def told(taken: "Taken") -> None:
+        is_last = taken.seen == taken.of
+        if in_terminal:
+            click.echo(f"\r{taken.seen} of {taken.of} {what}", nl=is_last, err=True)
+        elif is_last or taken.seen * 20 // taken.of > (taken.seen - 1) * 20 // taken.of:
+            click.echo(f"{taken.seen} of {taken.of} {what}", err=True)
+
+    return told
 
 
 def _tell(filled: "Filled") -> None:

@@ -25,7 +25,7 @@ from simulation.hospital.fhir import start_fhir
 from simulation.hospital.records import MRN
 from simulation.programs import ROOT, free_ports
 
-FILL = "pull"  # what fills the store
+FILL = "pacs"  # what fills the store
 PROJECT = "wardround-test-ingest"
 PACS, RECORD, TOKEN = "pacs.hospital.example", "fhir.hospital.example", "login.hospital.example"
 WAYS = ("pacs", "record", "token")

@@ -39,7 +39,8 @@ def check_consent(gate: Gate, journal: Journal, store: StoreWriter, pseudonyms: 
     left = {each.series for each in open_store(store.folder).series}
     for study, own in journal.series():
         if not left.issuperset(own):  # also where the store is an older copy than the journal
-            journal.forget(study)
+            journal.undo(study)
     store.consent_asked(asked)
-    store.seal()
+    if gone:
+        store.seal()
     return Counter(gone.values())

@@ -72,29 +72,25 @@ class HospitalIngest:
         settings = self._settings
         if settings.pacs is None:
             raise not_given("pacs")
-        pseudonyms = self._pseudonyms
-        with self._record() as (client, gate):
-            cases = self._selection(client, gate, pseudonyms).cases
-        if not cases:
-            raise DataError(
-                "the record has nobody for the cohort, so nothing is pulled, and nothing taken out of the "
-                "store; wardround-site ingest check says by which rules"
-            )
-        with (
-            self._alone(),
-            archive(settings.pacs) as source,
-            Journal(settings.folder) as journal,
-            StoreWriter(settings.store) as store,
-        ):
-            run = CohortIngest(
-                source,
-                journal=journal,
-                store=store,
-                pseudonyms=pseudonyms,
-                options=settings.deidentify,
-                folder=settings.folder / "incoming",
-            )
-            return run.take(cases, told, named=named, again=again)
+        with self._opened() as (pseudonyms, journal, store):
+            with self._record() as (client, gate):
+                check_consent(gate, journal, store, pseudonyms)
+                cases = self._selection(client, gate, pseudonyms).cases
+            if not cases:
+                raise DataError(
+                    "the record has nobody for the cohort, so nothing is pulled, and what the store has of "
+                    "it stays; wardround-site ingest check says by which rules"
+                )
+            with archive(settings.pacs) as source:
+                run = CohortIngest(
+                    source,
+                    journal=journal,
+                    store=store,
+                    pseudonyms=pseudonyms,
+                    options=settings.deidentify,
+                    folder=settings.folder / "incoming",
+                )
+                return run.take(cases, told, named=named, again=again)
 
     def images(
         self,
@@ -121,41 +117,40 @@ class HospitalIngest:
             RunError: another ingest is at work, the folder is not there, or the record cannot be asked.
             StorageError: the disk did not take it.
         """
-        settings = self._settings
         rows = rows_of(table)
-        with self._gate() as gate:
-            decisions = gate.check({row.patient for row in rows})
-        with (
-            self._alone(),
-            Journal(settings.folder) as journal,
-            StoreWriter(settings.store) as store,
-        ):
-            run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=self._pseudonyms)
+        with self._opened() as (pseudonyms, journal, store):
+            with self._gate() as gate:
+                check_consent(gate, journal, store, pseudonyms)
+                decisions = gate.check({row.patient for row in rows})
+            run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=pseudonyms)
             return run.take(rows, decisions, told, again=again, refused=refused)
 
     def consent(self) -> Counter[str]:
-        """Take out whoever may not be used any more; how many patients, by rule."""
-        with (
-            self._alone(),
-            self._gate() as gate,
-            Journal(self._settings.folder) as journal,
-            StoreWriter(self._settings.store) as store,
-        ):
-            return check_consent(gate, journal, store, self._pseudonyms)
+        """Take out whoever may not be used any more; how many patients, by rule.
+
+        Raises:
+            DataError: the record knows nobody of the store, and nobody was taken out.
+            RunError: another ingest is at work, or the record cannot be asked.
+            StorageError: the disk did not take it.
+        """
+        with self._opened() as (pseudonyms, journal, store), self._gate() as gate:
+            return check_consent(gate, journal, store, pseudonyms)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _opened(self) -> Iterator[tuple[Pseudonyms, Journal, StoreWriter]]:
+        """What an ingest works with, and for it alone."""
+        folder = self._settings.folder
         try:
-            with locked(self._settings.folder / "lock", wait=False):
-                yield
+            with (
+                locked(folder / "lock", wait=False),
+                Journal(folder) as journal,
+                StoreWriter(self._settings.store) as store,
+            ):
+                pseudonyms = Pseudonyms.kept_at(folder / "pseudonyms.key")
+                store.belong_to(pseudonyms.owner)
+                yield pseudonyms, journal, store
         except BlockingIOError:
-            raise RunError(
-                f"another ingest is at work in {self._settings.folder}; wait for its end"
-            ) from None
-
-    @property
-    def _pseudonyms(self) -> Pseudonyms:
-        return Pseudonyms.kept_at(self._settings.folder / "pseudonyms.key")
+            raise RunError(f"another ingest is at work in {folder}; wait for its end") from None
 
     @property
     def _definition(self) -> CohortDefinition:

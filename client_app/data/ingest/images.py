@@ -75,9 +75,7 @@ class TableIngest:
         """
         allowed = [row for row in rows if decisions[row.patient].allowed]
         if not allowed:
-            raise DataError(
-                "none of the table's patients may be used, so nothing is taken in, nor out of the store"
-            )
+            raise DataError("none of the table's patients may be used, so nothing is taken in")
         out: Counter[str] = Counter(decisions[row.patient].rule for row in rows)
         out.subtract(decisions[row.patient].rule for row in allowed)
         self._shelf.keep_only(self._origin, self._keys(allowed))

@@ -4,7 +4,6 @@ It knows the hospital's own numbers of patients, so that consent can be asked fo
 key of pseudonyms, and nothing of it goes into the store.
 """
 
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from client_app.sqlite import make_file
 from federation.errors import StorageError
-from federation.files import make_folder, sync_folder
+from federation.files import make_folder
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS studies (
@@ -69,8 +69,7 @@ class Journal:
         self._path = folder / "journal.sqlite"
         with self._told():
             make_folder(folder, 0o700)
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
-            sync_folder(folder)
+            make_file(self._path, 0o600)
             self._rows = sqlite3.connect(self._path, isolation_level=None)
             self._rows.execute("PRAGMA synchronous = FULL")
             self._rows.execute(_TABLE)
@@ -139,6 +138,11 @@ class Journal:
         with self._told():
             found = self._rows.execute("SELECT series FROM studies WHERE study = ?", (study,)).fetchone()
         return frozenset(found[0].split()) if found else frozenset()
+
+    def undo(self, study: str) -> None:
+        """What was done with a study does not hold any more; some of its series may be in the store."""
+        with self._told():
+            self._rows.execute("UPDATE studies SET wanted = ? WHERE study = ?", (_NOT_DONE, study))
 
     def forget(self, study: str) -> None:
         """A study is no longer wanted, and nothing of it is in the store."""

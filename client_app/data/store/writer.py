@@ -5,7 +5,7 @@ array, and nobody whom ``withdraw`` returned for has one left. Arrays are on dis
 after it; what a dead process left between the two is removed by the next writer.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -144,17 +144,17 @@ class StoreWriter:
                 rows.execute(
                     "INSERT INTO withdrawn VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (patient, _now(), reason)
                 )
-                count = _bury(rows, "patient", patient, reason)
-            self._sweep()
-        return count
+                buried = _bury(rows, "patient", patient, reason)
+            self._remove(array_path(self.folder, digest) for digest in buried)
+        return len(buried)
 
     def retract(self, series: str, reason: str) -> int:
         """Take one series out as `withdraw` does; it may come back, e.g. with a better label."""
         with self._alone():
             with self._manifest.writing() as rows:
-                count = _bury(rows, "series", series, reason)
-            self._sweep()
-        return count
+                buried = _bury(rows, "series", series, reason)
+            self._remove(array_path(self.folder, digest) for digest in buried)
+        return len(buried)
 
     def consent_asked(self, at: datetime) -> None:
         """Write down that everybody here was asked for at ``at``, and that whoever may not be used is out."""
@@ -238,23 +238,28 @@ class StoreWriter:
         """Remove every array that no live row has, and scraps of writes that were broken off."""
         with self._manifest.writing() as rows:
             live = {row[0] for row in rows.execute("SELECT digest FROM series WHERE withdrawn IS NULL")}
+        paths = sorted((self.folder / "arrays").glob("*/*"))
+        self._remove(path for path in paths if path.suffix != ".npy" or path.stem not in live)
+
+    def _remove(self, paths: Iterable[Path]) -> None:
         try:
-            for path in sorted((self.folder / "arrays").glob("*/*")):
-                if path.suffix != ".npy" or path.stem not in live:
-                    path.unlink(missing_ok=True)
-                    sync_folder(path.parent)
+            for path in paths:
+                path.unlink(missing_ok=True)
+                sync_folder(path.parent)
         except OSError as error:
             raise StorageError(
                 f"arrays below {self.folder} cannot be removed ({error.strerror}); mend the rights, run again"
             ) from error
 
 
-def _bury(rows: Connection, column: str, value: str, reason: str) -> int:
-    """Make tombstones of live rows; how many."""
-    return rows.execute(
-        f"UPDATE series SET withdrawn = ?, reason = ?, {_NOTHING} WHERE withdrawn IS NULL AND {column} = ?",  # noqa: S608
+def _bury(rows: Connection, column: str, value: str, reason: str) -> list[str]:
+    """Make tombstones of live rows; their arrays, which are now nobody's, since no two rows share one."""
+    buried = rows.execute(
+        f"UPDATE series SET withdrawn = ?, reason = ?, {_NOTHING} "  # noqa: S608
+        f"WHERE withdrawn IS NULL AND {column} = ? RETURNING digest",
         (_now(), reason, value),
-    ).rowcount
+    )
+    return [row[0] for row in buried]
 
 
 def _now() -> str:

@@ -11,6 +11,7 @@ from ingest_hospital import malignant, pseudonyms, pulled
 from omegaconf import OmegaConf
 
 from client_app.data.ingest.hospital import HospitalIngest
+from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError, RunError
 from federation.files import locked
 from federation.site_store import open_store, standing
@@ -94,8 +95,26 @@ def test_a_record_that_has_lost_its_patients_takes_nobody_out(hospital, tmp_path
     before, _ = pulled(settings)
     with running_fhir_server() as empty:
         lost = hospital.settings(tmp_path, fhir={"url": empty.url, "patient_system": MRN})
-        with pytest.raises(DataError, match="nobody for the cohort"):
+        with pytest.raises(DataError, match="the record knows none of the"):
             pulled(lost)
+    assert open_store(settings.store).version == before.version
+
+
+def test_what_a_store_has_lost_is_pulled_again(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    before, _ = pulled(settings)
+    with StoreWriter(settings.store) as store:  # as an older copy of it would be
+        for each in before.series[::3]:
+            store.retract(each.series, "lost")
+    assert pulled(settings)[0].version == before.version
+
+
+def test_another_key_of_pseudonyms_takes_nobody_in(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    before, _ = pulled(settings)
+    (settings.folder / "pseudonyms.key").unlink()
+    with pytest.raises(DataError, match="another key of pseudonyms"):
+        pulled(settings)
     assert open_store(settings.store).version == before.version
 
 
@@ -106,8 +125,9 @@ def test_whoever_takes_their_consent_back_leaves_the_store_for_good(hospital, tm
     listed = tmp_path / "opt_outs.csv"
     listed.write_text(f"patient\n{gone.id}\n")
     strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
+    asked = standing(settings.store).asked
     assert HospitalIngest(strict).consent() == {"opted-out": 1}
-    assert standing(settings.store).asked
+    assert standing(settings.store).asked > asked
     after = open_store(settings.store)
     whose = pseudonyms(settings).patient(gone.id)
     assert {each.patient for each in before.series} - {each.patient for each in after.series} == {whose}
