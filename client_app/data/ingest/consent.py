@@ -1,9 +1,11 @@
 """Whose series have to leave the store, since their consent does not hold any more."""
 
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 
-from client_app.data.fhir.gate import Gate, to_tombstone
+from client_app.data.fhir.consent import Decision
+from client_app.data.fhir.gate import to_tombstone
 from client_app.data.ingest.journal import Journal
 from client_app.data.keys import Pseudonyms
 from client_app.data.store.writer import StoreWriter
@@ -14,21 +16,34 @@ from federation.site_store import open_store
 _FOR_GOOD = frozenset({"opted-out", "denied"})
 
 
-def check_consent(gate: Gate, journal: Journal, store: StoreWriter, pseudonyms: Pseudonyms) -> Counter[str]:
+def heed(
+    decisions: Mapping[str, Decision],
+    asked: datetime,
+    *,
+    journal: Journal,
+    store: StoreWriter,
+    pseudonyms: Pseudonyms,
+) -> Counter[str]:
     """Take out whoever may not be used any more, and note when that was asked; how many patients, by rule.
 
+    Args:
+        decisions: of the journal's patients, and of whom else was asked for, by the hospital's number.
+        asked: when the first of them was asked for.
+        journal: of the ingest.
+        store: which they leave.
+        pseudonyms: of the site.
+
     Raises:
-        DataError: the record knows none of them, as one that has lost its patients; then nobody is taken out.
-        RunError: as ``Gate.check``; the same.
+        DataError: nobody of the store is known, as by a record or a journal that was lost; nobody is taken
+            out.
     """
-    asked = datetime.now(UTC)
-    decisions = gate.check(journal.patients())
-    if decisions and all(each.rule == "not-found" for each in decisions.values()):
-        raise DataError(
-            f"the record knows none of the {len(decisions)} patients whom the store has or had, so nobody is "
-            "taken out; see whether it is whole, and whether ingest.fhir names the right one"
-        )
     series = open_store(store.folder).series
+    if series and all(each.rule == "not-found" for each in decisions.values()):
+        raise DataError(
+            f"of {len(decisions)} patients whom the journal has, the record knows none, so nobody is taken "
+            "out; see whether both are whole, and whether ingest.fhir names the right one. A journal that is "
+            "lost is written anew by wardround-site ingest pacs, or images"
+        )
     gone = to_tombstone({each.patient for each in series}, decisions, pseudonyms.patient)
     for patient, rule in gone.items():
         if rule in _FOR_GOOD:

@@ -9,11 +9,12 @@ from pathlib import Path
 from client_app.books.findings import Finding
 from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.cohort import CohortFinder, Selection
+from client_app.data.fhir.consent import Decision
 from client_app.data.fhir.definition import CohortDefinition, cohort_definition
 from client_app.data.fhir.gate import ConsentGate, Gate, ListGate
 from client_app.data.fhir.quality import quality
 from client_app.data.fhir.settings import FhirSettings
-from client_app.data.ingest.consent import check_consent
+from client_app.data.ingest.consent import heed
 from client_app.data.ingest.images import TableIngest
 from client_app.data.ingest.journal import Journal
 from client_app.data.ingest.run import CohortIngest, Filled, Told
@@ -73,9 +74,12 @@ class HospitalIngest:
         if settings.pacs is None:
             raise not_given("pacs")
         with self._opened() as (pseudonyms, journal, store):
+            asked = datetime.now(UTC)
             with self._record() as (client, gate):
-                check_consent(gate, journal, store, pseudonyms)
+                decisions = gate.check(journal.patients())
                 cases = self._selection(client, gate, pseudonyms).cases
+            decisions |= {case.patient: Decision(True, "not-denied") for case in cases}
+            heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             if not cases:
                 raise DataError(
                     "the record has nobody for the cohort, so nothing is pulled, and what the store has of "
@@ -119,9 +123,10 @@ class HospitalIngest:
         """
         rows = rows_of(table)
         with self._opened() as (pseudonyms, journal, store):
+            asked = datetime.now(UTC)
             with self._gate() as gate:
-                check_consent(gate, journal, store, pseudonyms)
-                decisions = gate.check({row.patient for row in rows})
+                decisions = gate.check({*journal.patients(), *(row.patient for row in rows)})
+            heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=pseudonyms)
             return run.take(rows, decisions, told, again=again, refused=refused)
 
@@ -134,7 +139,9 @@ class HospitalIngest:
             StorageError: the disk did not take it.
         """
         with self._opened() as (pseudonyms, journal, store), self._gate() as gate:
-            return check_consent(gate, journal, store, pseudonyms)
+            asked = datetime.now(UTC)
+            decisions = gate.check(journal.patients())
+            return heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Pseudonyms, Journal, StoreWriter]]:

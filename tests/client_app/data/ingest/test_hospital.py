@@ -95,7 +95,7 @@ def test_a_record_that_has_lost_its_patients_takes_nobody_out(hospital, tmp_path
     before, _ = pulled(settings)
     with running_fhir_server() as empty:
         lost = hospital.settings(tmp_path, fhir={"url": empty.url, "patient_system": MRN})
-        with pytest.raises(DataError, match="the record knows none of the"):
+        with pytest.raises(DataError, match="the record knows none"):
             pulled(lost)
     assert open_store(settings.store).version == before.version
 
@@ -107,6 +107,16 @@ def test_what_a_store_has_lost_is_pulled_again(hospital, tmp_path):
         for each in before.series[::3]:
             store.retract(each.series, "lost")
     assert pulled(settings)[0].version == before.version
+
+
+def test_a_journal_that_was_lost_is_written_anew_and_nobody_leaves(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    before, _ = pulled(settings)
+    (settings.folder / "journal.sqlite").unlink()
+    with pytest.raises(DataError, match="of 0 patients"):
+        HospitalIngest(settings).consent()
+    assert pulled(settings)[0] == before
+    assert HospitalIngest(settings).consent() == {}
 
 
 def test_another_key_of_pseudonyms_takes_nobody_in(hospital, tmp_path):
