@@ -1,9 +1,7 @@
 """A cohort in YAML: who is in it, which images, and what is known of each; one text for every hospital."""
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -145,12 +143,6 @@ class CohortDefinition(Frozen):
             if system not in known:
                 raise ValueError(f"{text}: {system} is no code system; {nearest(system, known)}")
         return self
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what it says, the same at every hospital."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return sha256(content.encode()).hexdigest()
 
     def codes(self, texts: Iterable[str]) -> frozenset[Code]:
         """The codes as FHIR has them, under every address of their systems."""

@@ -12,10 +12,8 @@ from client_app.data.fhir.resources import KINDS, ImagingStudy, OfPatient
 from client_app.data.fhir.tally import Tally
 from client_app.data.fhir.values import FeatureReader, Value
 
-# DICOM PS3.5, 9.1. And what is asked of a PACS must not stand for more than itself: an accession has no
-# wildcard, no list, and nothing that an archive could take for one; a study with another one goes by its UID.
+# DICOM PS3.5, 9.1: nothing that a PACS could take for more than one study.
 _UID = re.compile(r"(?=.{1,64}\Z)[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
-_ACCESSION = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ._/#:+&()-]{0,62}[0-9A-Za-z._/#:+&()-])?", re.ASCII)
 
 # Ids of the patients who have the study of a name, see ``ImagingStudy.names``.
 Owners = Mapping[str, AbstractSet[str]]
@@ -27,14 +25,12 @@ class Case:
 
     Attributes:
         patient: the hospital's number.
-        accession: of the study; empty where there is none that a PACS can be asked for.
-        study_uid: of the study.
+        study_uid: of the study, by which the PACS is asked for it.
         features: what is known, by name.
         why: the rules by which it is in.
     """
 
     patient: str
-    accession: str
     study_uid: str
     features: Mapping[str, Value]
     why: tuple[str, ...]
@@ -121,9 +117,7 @@ class Judge:
                 self._tally.studies_out.update(rules)
                 continue
             [uid] = study.uids
-            taken[uid] = Case(
-                record.number, _accession(study), uid, features, (*record.why, *having, "images")
-            )
+            taken[uid] = Case(record.number, uid, features, (*record.why, *having, "images"))
         label = self._definition.label
         self._tally.classes.update({str(case.features[label]) for case in taken.values()})
         return tuple(taken.values()), () if taken else tuple(sorted(against or {"no-images"}))
@@ -180,8 +174,3 @@ def _within(study: ImagingStudy, finding: OfPatient, before: int, after: int) ->
         return False
     fewest, most = study.date.days_after(finding.date)
     return -before <= fewest and most <= after
-
-
-def _accession(study: ImagingStudy) -> str:
-    numbers = sorted(study.accessions)
-    return numbers[0] if len(numbers) == 1 and _ACCESSION.fullmatch(numbers[0]) else ""
