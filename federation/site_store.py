@@ -67,12 +67,6 @@ class StoredSeries:
     facts: Mapping[str, Fact] = field(repr=False)
     features: Mapping[str, Fact] = field(repr=False)
 
-    def affine(self) -> NDArray[np.float64]:
-        """From (slice, row, column, 1) to mm left, posterior, superior of the first voxel, ``[4, 4]``."""
-        affine = np.eye(4)
-        affine[:3, :3] = np.array(self.directions).T * np.array(self.spacing)
-        return affine
-
     def canonical(self) -> str:
         """All of it as one line of JSON, the same for the same content."""
         return json.dumps(
@@ -117,22 +111,6 @@ class SiteStore:
                 f"{path} cannot be read ({error.strerror}); mend the disk or rights"
             ) from error
         return checked_array(content, series)
-
-
-class Sealed(NamedTuple):
-    """A version that was current when an ingest had ended.
-
-    Attributes:
-        version: see `SiteStore`.
-        at: when, UTC, ISO 8601.
-        series: how many it had.
-        patients: of how many patients.
-    """
-
-    version: str
-    at: str
-    series: int
-    patients: int
 
 
 class Standing(NamedTuple):
@@ -187,18 +165,6 @@ def open_store(folder: Path) -> SiteStore:
             )
         ]
     return SiteStore(folder, tuple(live), version_of(live))
-
-
-def sealed_versions(folder: Path) -> tuple[Sealed, ...]:
-    """The versions that ingests ended with, oldest first.
-
-    Raises:
-        DataError: there is no store, it is damaged, or another release's.
-        StorageError: it cannot be read at this moment.
-    """
-    with _reading(folder) as rows:
-        found = rows.execute("SELECT version, at, series, patients FROM sealed ORDER BY number").fetchall()
-    return tuple(Sealed(*row) for row in found)
 
 
 def standing(folder: Path) -> Standing:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from federation.errors import DataError
@@ -49,11 +48,6 @@ def test_a_version_of_images_alone_stays_when_a_label_changes(monkeypatch):
 def test_a_version_hangs_on_no_order_and_on_every_row():
     assert version_of([ONE, OTHER]) == version_of([OTHER, ONE])
     assert len({version_of(rows) for rows in ([], [ONE], [OTHER], [ONE, OTHER])}) == 4
-
-
-def test_an_affine_leads_from_slices_rows_and_columns_into_the_patient():
-    assert (ONE.affine() @ [2, 4, 8, 1]).tolist() == [4.0, 3.0, 2.5, 1.0]  # left, posterior, superior
-    assert np.linalg.det(ONE.affine()) < 0  # slices, rows, columns: columns, rows, slices turned round
 
 
 def test_an_array_lies_under_the_first_two_digits_of_its_hash(tmp_path):
