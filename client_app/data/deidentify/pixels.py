@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -31,20 +30,16 @@ from client_app.data.dicom.decoder import shared_decoder
 from client_app.data.dicom.layout import layout_of
 from client_app.data.refusal import Refused
 
-NATIVE = (
-    *(ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian),
-)
-_JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_COMPRESSED = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, RLELossless)
 _LARGEST_FRAME = 1 << 28  # samples: what is decoded, or looked at, at once
-COMPRESSED = (*_JPEG, *JPEG2000TransferSyntaxes, RLELossless)
 
 
-def clean_pixels(dataset: Dataset, syntax: UID, *, wary: bool = False) -> None:
-    """Have ``dataset``, which is written in ``syntax``, hold pixels and nothing else in its pixel data.
+def clean_pixels(dataset: FileDataset, *, wary: bool) -> None:
+    """Have ``dataset`` hold pixels and nothing else in its pixel data.
 
     Args:
-        dataset: the file's; it is changed.
-        syntax: its transfer syntax.
+        dataset: the file's, with its file meta information; it is changed.
         wary: whether images of its kind often have text in them.
 
     Raises:
@@ -54,7 +49,9 @@ def clean_pixels(dataset: Dataset, syntax: UID, *, wary: bool = False) -> None:
     keyword = next((name for name in PIXELS if name in dataset), None)
     if keyword is None:
         raise Refused("no-pixels", "it is an image without pixels that could be read")
-    if syntax not in (*NATIVE, *COMPRESSED):
+    syntax = dataset.file_meta.TransferSyntaxUID
+    native = syntax in _NATIVE
+    if not native and syntax not in _COMPRESSED:
         raise Refused(
             "transfer-syntax", f"pixels in transfer syntax {syntax.name} are not read; convert them"
         )
@@ -63,12 +60,12 @@ def clean_pixels(dataset: Dataset, syntax: UID, *, wary: bool = False) -> None:
             raise Refused(
                 "too-large", f"a frame has {dataset.Rows} by {dataset.Columns} pixels; none is so large"
             )
-        if syntax in NATIVE:
+        if native:
             dataset[keyword].value = _native(dataset, keyword, big_endian=syntax == ExplicitVRBigEndian)
         else:
             dataset[keyword].value = _compressed(dataset, syntax)
             dataset[keyword].is_undefined_length = True
-        _look(dataset, compressed=syntax not in NATIVE, wary=wary)
+        _look(dataset, compressed=not native, wary=wary)
 
 
 def _native(dataset: Dataset, keyword: str, *, big_endian: bool) -> bytes:

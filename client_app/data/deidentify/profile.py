@@ -6,12 +6,7 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import UID
 
 from client_app.data.deidentify.admission import admit, often_has_text, speaks_of_head
 from client_app.data.deidentify.cleaning import Cleaning, Explained
@@ -21,7 +16,6 @@ from client_app.data.deidentify.quiet import quiet
 from client_app.data.deidentify.table import EDITION
 from client_app.data.deidentify.verifier import verify
 from client_app.data.keys import Pseudonyms
-from client_app.data.refusal import Refused
 
 # CID 7050. No code for cleaned pixels: what has text in them is refused, and nothing is cleaned.
 METHODS = ("113100", "113107", "113108")
@@ -31,8 +25,8 @@ METHOD = f"Wardround, {EDITION}"
 def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options = DEFAULTS) -> FileDataset:
     """A new data set, with its file meta information, that has nothing left of who ``dataset`` is of.
 
-    ``dataset`` stays as it is. What is done with each attribute is in ``rules``, and what is kept and why in
-    docs/deidentification.md.
+    ``dataset`` is a file's, as ``read_instance`` gives it, and stays as it is. What is done with each
+    attribute is in ``rules``, and what is kept and why in docs/deidentification.md.
 
     Raises:
         Refused: by a rule of ``admission``, ``cleaning``, ``pixels`` or ``verifier``, or ``"unreadable"``.
@@ -40,9 +34,8 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options = DEFA
     with quiet("unreadable", "the file"):
         admit(dataset, options)
         patient = str(dataset.PatientID)
-        syntax = _syntax(dataset)
-        clean = _file(Cleaning(pseudonyms, patient).cleaned(dataset), syntax)
-        clean_pixels(clean, _native_or_same(syntax), wary=often_has_text(dataset))
+        clean = _file(Cleaning(pseudonyms, patient).cleaned(dataset), dataset.file_meta.TransferSyntaxUID)
+        clean_pixels(clean, wary=often_has_text(dataset))
         verify(dataset, written(clean), pseudonyms.shift(patient))
         _say_so(clean)
         if speaks_of_head(dataset):
@@ -76,27 +69,11 @@ def explain(dataset: Dataset) -> tuple[Explained, ...]:
     return tuple(rows)
 
 
-def _syntax(dataset: Dataset) -> UID:
-    meta = getattr(dataset, "file_meta", None)
-    syntax = meta.get("TransferSyntaxUID") if meta else None
-    if syntax is None:
-        implicit, little = dataset.original_encoding
-        if not little or implicit is None:
-            raise Refused("transfer-syntax", "it does not say in which transfer syntax it is; convert it")
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return UID(syntax)
-
-
-def _native_or_same(syntax: UID) -> UID:
-    # What is deflated nobody can search.
-    return ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
-
-
 def _file(clean: Dataset, syntax: UID) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = clean.SOPClassUID
     meta.MediaStorageSOPInstanceUID = clean.SOPInstanceUID
-    meta.TransferSyntaxUID = _native_or_same(syntax)
+    meta.TransferSyntaxUID = syntax
     return FileDataset("", clean, preamble=bytes(128), file_meta=meta)
 
 

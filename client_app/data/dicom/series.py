@@ -18,8 +18,6 @@ from client_app.data.refusal import Refused
 from client_app.data.volume import Volume, compact
 from federation.site_store import Directions, Fact
 
-__all__ = ["Volume", "volume"]
-
 _PARALLEL = 1e-4  # 1 - cosine of the largest angle between slices: 0.8 degrees
 _SAME_PLACE = 1e-3  # mm
 _EVEN = 0.05  # of the usual distance between slices, how much another may differ
