@@ -14,9 +14,9 @@ from pydicom.uid import UID
 from client_app.data.keys import Pseudonyms
 from client_app.data.refusal import Refused
 
-_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})|(\d{4})\.(\d{2})\.(\d{2})")  # the second until 1993
+_DATE = re.compile(r"\d{8}|\d{4}\.\d{2}\.\d{2}")  # the second until 1993
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
-_DATE_TIME = re.compile(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
+_DATE_TIME = re.compile(r"\d{8}(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PLAIN = re.compile(r"[A-Za-z0-9 ._/+\-()%*#:,\[\]]{0,64}")
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -71,21 +71,12 @@ def shifted(vr: str, text: str, back: timedelta) -> str | None:
     match = (_DATE if vr == "DA" else _DATE_TIME).fullmatch(text)
     if not match:
         return None
-    year, month, day = _parts(match, vr)
     try:
-        earlier = date(year, month, day) - back
+        earlier = date.fromisoformat(text.replace(".", "")[:8]) - back
     except (ValueError, OverflowError):  # no day of the calendar, or before the year 1
         return None
-    # Not strftime: it leaves out the zeros of years before 1000.
-    moved = f"{earlier.year:04}{earlier.month:02}{earlier.day:02}"
-    return moved if vr == "DA" else moved + (match[2] or "")
-
-
-def _parts(match: re.Match[str], vr: str) -> tuple[int, int, int]:
-    if vr == "DA":
-        found = [part for part in match.groups() if part]
-        return int(found[0]), int(found[1]), int(found[2])
-    return int(match[1][:4]), int(match[1][4:6]), int(match[1][6:8])
+    moved = earlier.isoformat().replace("-", "")
+    return moved if vr == "DA" else moved + (match[1] or "")
 
 
 def uid(text: str, pseudonyms: Pseudonyms) -> str:

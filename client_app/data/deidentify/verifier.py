@@ -174,9 +174,8 @@ def _digits(day: date) -> str:
 
 
 def _day(text: str) -> date | None:
-    digits = text.replace(".", "")[:8]
     try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+        return date.fromisoformat(text.replace(".", "")[:8])
     except ValueError:
         return None
 

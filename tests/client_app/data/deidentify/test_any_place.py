@@ -259,9 +259,8 @@ def test_values_that_are_not_what_their_attribute_asks_for_are_emptied_or_remove
 @pytest.mark.parametrize("dated", ["18500701", "10660701", "00991231", "99991231"])
 def test_dates_of_any_century_move_by_the_same_days(dated):
     clean = deidentify(as_read(small(StudyDate=dated, SeriesDate="20200701")), KEY)
-    moved = [date(int(day[:4]), int(day[4:6]), int(day[6:])) for day in (clean.StudyDate, clean.SeriesDate)]
-    original = date(int(dated[:4]), int(dated[4:6]), int(dated[6:]))
-    assert original - moved[0] == date(2020, 7, 1) - moved[1] == KEY.shift("P-7788-1")
+    moved = [date.fromisoformat(day) for day in (clean.StudyDate, clean.SeriesDate)]
+    assert date.fromisoformat(dated) - moved[0] == date(2020, 7, 1) - moved[1] == KEY.shift("P-7788-1")
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "BitsAllocated", "PixelRepresentation", "HighBit"])
