@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import median, quantiles
 
-from client_app.data.store.bands import band
 from federation.schema import Frozen
 from federation.site_store import SiteStore, StoredSeries
 
 LEAST = 5
 OTHERS = "(others)"
 _QUARTERS = 4
+_EDGES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 Table = dict[str, int]
 
@@ -98,6 +98,15 @@ def grouped(having: Mapping[str, set[str]]) -> Table:
 def rounded(count: int) -> int:
     """To the nearest multiple of `LEAST`; 0 for fewer."""
     return 0 if count < LEAST else LEAST * round(count / LEAST)
+
+
+def band(size: float) -> str:
+    """The range that a positive size is in, e.g. ``"3 to 5"``: with its lower end, without its upper one."""
+    below = [edge for edge in _EDGES if edge <= size]
+    above = [edge for edge in _EDGES if edge > size]
+    if not below:
+        return f"below {above[0]}"
+    return f"{below[-1]} to {above[0]}" if above else f"{below[-1]} and more"
 
 
 def _described(series: StoredSeries) -> Iterable[tuple[str, str]]:

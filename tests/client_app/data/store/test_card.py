@@ -3,8 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_app.data.store import card as module
-from client_app.data.store.bands import band
-from client_app.data.store.card import LEAST, OTHERS, card_of, grouped, shifts
+from client_app.data.store.card import LEAST, OTHERS, band, card_of, grouped, shifts
 from client_app.data.store.writer import StoreWriter
 from federation.site_store import open_store
 from tests.client_app.data.store.conftest import volume
