@@ -63,6 +63,7 @@ class Decoder:
                 pipe.send_bytes(json.dumps(_options(layout)).encode())
                 pipe.send_bytes(content)
                 if not pipe.poll(self._seconds):
+                    self.close()
                     raise Refused("decoder-hung", f"a frame was not decoded within {self._seconds:g} seconds")
                 told = json.loads(pipe.recv_bytes(1000))
                 if not told:
@@ -70,10 +71,6 @@ class Decoder:
                         "not-decodable", f"no decoder reads a frame of transfer syntax {layout.syntax}"
                     )
                 values = pipe.recv_bytes(4 * layout.frame_bytes + 1000)
-            except Refused as refused:
-                if refused.rule == "decoder-hung":
-                    self.close()
-                raise
             except (OSError, EOFError, ValueError):
                 self.close()
                 raise Refused(

@@ -15,6 +15,7 @@ from client_app.data.refusal import Refused
 _ROUNDING = 1e-3
 # Projections have no place in the patient, and the size of a pixel is that of the detector.
 PROJECTIONS = frozenset(["CR", "DX", "MG", "RG"])
+_UPRIGHT = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)  # position and axes as for somebody who stands
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,7 @@ def plane(dataset: Dataset, frame: int) -> Plane:
     position = _numbers(where.get("ImagePositionPatient"), 3)
     axes = _numbers(how.get("ImageOrientationPatient"), 6)
     if is_projection and (position is None or axes is None):
-        position, axes = (
-            (0.0, 0.0, 0.0),
-            (1.0, 0.0, 0.0, 0.0, 0.0, -1.0),
-        )  # as for somebody who stands upright
+        position, axes = _UPRIGHT
     if position is None or axes is None:
         raise Refused("no-geometry", "the file does not say where its slices lie in the patient")
     across, down = np.array(axes).reshape(2, 3)

@@ -49,9 +49,9 @@ def drawn():
     """``drawn("TEXT", on=image)``: an image with a text burned in."""
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
-    def draw(text, on, size=16, level=1.0, at=(20, 20)):
+    def draw(text, on, size=16, level=1.0):
         canvas = Image.new("L", on.shape[::-1])
-        ImageDraw.Draw(canvas).text(at, text, fill=255, font=ImageFont.load_default(size))
+        ImageDraw.Draw(canvas).text((20, 20), text, fill=255, font=ImageFont.load_default(size))
         share = np.asarray(canvas) / 255
         low, high = on.min(), on.min() + level * (np.percentile(on, 99.9) - on.min())
         return on * (1 - share) + share * max(high, low)
