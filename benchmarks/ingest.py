@@ -7,8 +7,7 @@ the plain tools do none of that. dcmtk's start a process for each study, some hu
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from io import BytesIO
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree, which
 from statistics import median
@@ -16,19 +15,17 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import numpy as np
-from pydicom import Dataset, dcmwrite
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from benchmarks.processes import FailedError
 from benchmarks.table import Row
 from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import DicomwebSettings, DimseSettings, Settings
 from client_app.data.pacs.source import StudyRef
+from simulation.hospital.ct_series import CtStudy, Patient, all_bytes
 from simulation.hospital.orthanc import Orthanc, missing, start_orthanc
 from simulation.programs import Programs, free_ports
 
 TITLE = "WARDROUND"
-ROOT = "1.2.826.0.1.3680043.10.1422.99"
 RUNS = 3
 
 
@@ -54,15 +51,21 @@ class Load:
     @property
     def uids(self) -> list[str]:
         """Of the studies."""
-        return [f"{ROOT}.{self.size}.{number + 1}" for number in range(self.studies)]
+        return [study.uid for study in self._made]
 
     def files(self) -> Iterator[bytes]:
         """Noise, which nothing makes smaller."""
         noise = np.random.default_rng(0)
-        for uid in self.uids:
-            for place in range(self.slices):
-                pixels = noise.integers(0, 4096, (self.size, self.size), dtype=np.uint16)
-                yield _file(uid, place, pixels)
+        shape = (self.slices, self.size, self.size)
+        for study in self._made:
+            values = noise.integers(-1024, 3072, shape, dtype=np.int16)
+            yield from all_bytes([replace(study, values=values)])
+
+    @property
+    def _made(self) -> list[CtStudy]:
+        """Without their pixels."""
+        numbers = range(1000 * self.size, 1000 * self.size + self.studies)
+        return [CtStudy(number, Patient(number), self.slices) for number in numbers]
 
 
 LOADS = (Load(studies=4, slices=40, size=512), Load(studies=6, slices=24, size=64))
@@ -162,20 +165,3 @@ def _timed(way: Way, folder: Path, load: Load) -> float:
     if found != load.studies * load.slices:
         raise FailedError(f"{found} files came, of {load.studies * load.slices}")
     return taken
-
-
-def _file(study: str, place: int, pixels: np.ndarray) -> bytes:
-    """A CT slice as DICOM."""
-    dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, f"{study}.2.{place + 1}"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
-    dataset.PatientID, dataset.Modality = study[-20:], "CT"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
-    dataset.add_new("PixelData", "OW", pixels.astype("<u2").tobytes())
-    buffer = BytesIO()
-    dataset.ensure_file_meta()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
