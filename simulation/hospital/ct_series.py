@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,11 +163,10 @@ def planted(study: CtStudy) -> set[str]:
     return parts | uids | instances | people | places | {who.id, who.born, study.accession, study.date}
 
 
-def studies(count: int, slices: int = 12, first: int = 0, **options: Any) -> list[CtStudy]:
+def studies(count: int, slices: int = 12) -> list[CtStudy]:
     """``count`` studies; of the patients, every fifth has two."""
     return [
-        CtStudy(number, Patient(number - 1 if number % 5 == 1 else number), slices, **options)
-        for number in range(first, first + count)
+        CtStudy(number, Patient(number - 1 if number % 5 == 1 else number), slices) for number in range(count)
     ]
 
 

@@ -59,7 +59,7 @@ class NodulePatient:
         return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries.values())}
 
 
-def patients_of(part: int, most: int | None = None) -> list[NodulePatient]:
+def patients_of(part: int, most: int | None) -> list[NodulePatient]:
     """The patients of the hospital whose CT follows protocol ``part``, or the first ``most`` of them."""
     chosen = [
         nodule

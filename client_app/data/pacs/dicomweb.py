@@ -1,6 +1,7 @@
 """An archive that speaks DICOMweb: QIDO-RS to find, WADO-RS to fetch (PS3.18, sections 10.4 and 10.6)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,12 +60,10 @@ class DicomwebSource:
 
     def listed(self, study: str) -> list[Listed]:
         """See ``Transport``."""
+        ask = partial(self._client.search_for_instances, study_instance_uid=study)
         return [
             Listed(_first(file, _SOP_INSTANCE), _first(file, _SERIES), _first(file, _SOP_CLASS))
-            for file in _pages(
-                lambda **page: self._client.search_for_instances(study_instance_uid=study, **page),
-                _SOP_INSTANCE,
-            )
+            for file in _pages(ask, _SOP_INSTANCE)
         ]
 
     def retrieve(self, ask: Ask, inbox: Inbox) -> None:
@@ -100,9 +99,8 @@ class DicomwebSource:
             yield chunk
 
     def _answers(self, question: Question) -> Iterator[Answer]:
-        ask = lambda **page: self._client.search_for_studies(  # noqa: E731
-            search_filters=question.keys, fields=[_MODALITIES, _DESCRIPTION, _INSTANCES], **page
-        )
+        fields = [_MODALITIES, _DESCRIPTION, _INSTANCES]
+        ask = partial(self._client.search_for_studies, search_filters=question.keys, fields=fields)
         try:
             for study in _pages(ask, _UID):
                 yield Answer(

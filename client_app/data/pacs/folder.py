@@ -44,12 +44,9 @@ class FolderSource:
         self._files.clear()
         self._answers.clear()
 
-    def find(self, wanted: Wanted | None) -> Iterator[StudyRef]:
-        """See ``Source``; None wants all, which somebody has chosen already by putting them there."""
-        if wanted is None:
-            yield from (answer.ref() for answer in self._answers.values())
-        else:
-            yield from found(wanted, self._asked, self._meter)
+    def find(self, wanted: Wanted) -> Iterator[StudyRef]:
+        """See ``Source``."""
+        yield from found(wanted, self._asked, self._meter)
 
     def fetch(self, ref: StudyRef, to: Path) -> Iterator[Path]:
         """See ``Source``."""

@@ -56,11 +56,11 @@ def skip_without_orthanc() -> None:
         pytest.skip(reason)
 
 
-def start_pacs(programs: Programs, made: list[CtStudy], name: str = "orthanc") -> Pacs:
+def start_pacs(programs: Programs, made: list[CtStudy]) -> Pacs:
     """One with studies in it."""
     skip_without_orthanc()
     (own_port,) = free_ports(1)
-    orthanc = start_orthanc(programs, name, {OWN_TITLE: own_port})
+    orthanc = start_orthanc(programs, "orthanc", {OWN_TITLE: own_port})
     orthanc.store(all_bytes(made))
     credentials = programs.folder / "credentials"
     credentials.write_text("Basic " + ":".join(orthanc.user))

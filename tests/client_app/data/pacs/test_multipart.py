@@ -10,11 +10,9 @@ from client_app.data.pacs.multipart import boundary_of, parts
 BOUNDARY = b"a-b"
 
 
-def body(contents, end=b"--"):
+def body(contents):
     head = b"Content-Type: application/dicom\r\n\r\n"
-    return (
-        b"".join(b"--a-b\r\n" + head + content + b"\r\n" for content in contents) + b"--a-b" + end + b"\r\n"
-    )
+    return b"".join(b"--a-b\r\n" + head + content + b"\r\n" for content in contents) + b"--a-b--\r\n"
 
 
 def pieces(content, size):
