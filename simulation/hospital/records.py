@@ -14,6 +14,7 @@ ICD10 = "http://hl7.org/fhir/sid/icd-10"
 UCUM = "http://unitsofmeasure.org"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 
+_DIAMETER, _AREA = (LOINC, "33728-7"), (SNOMED, "42798000")
 # One way to say it for each way of coding: nodule, malignant, benign.
 CODES = {
     "snomed": ((SNOMED, "427359005"), (SNOMED, "363358000"), (SNOMED, "30807003")),
@@ -71,74 +72,19 @@ def nodule_patient_bundle(
         consent: what the patient said of research.
     """
     nodule, bad, good = CODES[coding]
+    concluded = None if malignant is None else bad if malignant else good
     me, study = _urn(mrn, "patient"), _urn(mrn, study_uid)
-    subject = {"subject": {"reference": me}}
-    family, given = name
-    patient = {
-        "resourceType": "Patient",
-        "active": True,
-        "identifier": [{"system": MRN, "value": mrn}],
-        "name": [{"family": family, "given": [given]}],
-        "gender": sex,
-        "birthDate": born,
-    }
-    imaging = {
-        "resourceType": "ImagingStudy",
-        "status": "available",
-        **subject,
-        "identifier": [
-            {"system": "urn:dicom:uid", "value": f"urn:oid:{study_uid}"},
-            {"type": {"coding": [{"system": f"{TERMINOLOGY}/v2-0203", "code": "ACSN"}]}, "value": accession},
-        ],
-        "started": scanned,
-        "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": modality}],
-        "series": [
-            {
-                "uid": f"{study_uid}.1",
-                "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": modality},
-                "bodySite": {"system": SNOMED, "code": "51185008", "display": "Thoracic structure"},
-            }
-        ],
-    }
-    found = {
-        "resourceType": "Condition",
-        **subject,
-        "verificationStatus": _concept((f"{TERMINOLOGY}/condition-ver-status", "confirmed")),
-        "code": _concept(nodule),
-        "recordedDate": scanned,
-    }
-    report = {
-        "resourceType": "DiagnosticReport",
-        "status": "final",
-        **subject,
-        "code": _concept((LOINC, "24627-2")),  # CT of the chest
-        "effectiveDateTime": scanned,
-        "imagingStudy": [{"reference": study}],
-        "conclusionCode": [_concept(bad if malignant else good)],
-    }
-    if malignant is None:
-        del report["conclusionCode"]
-    resources: list[tuple[str, Resource]] = [
-        (me, patient),
-        (study, imaging),
-        (_urn(mrn, "nodule"), found),
-        (_urn(mrn, f"report {study_uid}"), report),
+    of_study: list[tuple[str, Resource]] = [
+        (study, _imaging(study_uid, accession, modality, scanned)),
+        (_urn(mrn, "nodule"), _finding(nodule, scanned)),
+        (_urn(mrn, f"report {study_uid}"), _report(concluded, study, scanned)),
     ]
-    scale = {"mm": 1.0, "cm": 10.0, "[in_i]": 25.4}[unit]
-    measured = (((LOINC, "33728-7"), diameter_mm, scale, unit), ((SNOMED, "42798000"), area_mm2, 1.0, "mm2"))
-    for code, value, of_it, told in measured:
+    for code, value, told in ((_DIAMETER, diameter_mm, unit), (_AREA, area_mm2, "mm2")):
         if value is not None:
-            quantity = {"value": value / of_it, "unit": told, "system": UCUM, "code": told}
-            observation = {
-                "resourceType": "Observation",
-                "status": "final",
-                **subject,
-                "code": _concept(code),
-                "effectiveDateTime": scanned,
-                "partOf": [{"reference": study}],
-                "valueQuantity": quantity,
-            }
-            resources.append((_urn(mrn, f"{code[1]} {study_uid}"), observation))
+            measured = _measurement(code, value, told, study, scanned)
+            of_study.append((_urn(mrn, f"{code[1]} {study_uid}"), measured))
+    resources = [(me, _patient(mrn, name, sex, born))]
+    resources += [(urn, resource | {"subject": {"reference": me}}) for urn, resource in of_study]
     if consent != "none":
         resources.append((_urn(mrn, "consent"), research_consent(me, consent)))
     return transaction(resources)
@@ -186,3 +132,64 @@ def _urn(mrn: str, what: str) -> str:
 
 def _concept(code: tuple[str, str]) -> Resource:
     return {"coding": [{"system": code[0], "code": code[1]}]}
+
+
+def _patient(mrn: str, name: tuple[str, str], sex: str, born: str | None) -> Resource:
+    family, given = name
+    return {
+        "resourceType": "Patient",
+        "active": True,
+        "identifier": [{"system": MRN, "value": mrn}],
+        "name": [{"family": family, "given": [given]}],
+        "gender": sex,
+        "birthDate": born,
+    }
+
+
+def _imaging(uid: str, accession: str, modality: str, scanned: str) -> Resource:
+    taken_with = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": modality}
+    thorax = {"system": SNOMED, "code": "51185008", "display": "Thoracic structure"}
+    return {
+        "resourceType": "ImagingStudy",
+        "status": "available",
+        "identifier": [
+            {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"},
+            {"type": _concept((f"{TERMINOLOGY}/v2-0203", "ACSN")), "value": accession},
+        ],
+        "started": scanned,
+        "modality": [taken_with],
+        "series": [{"uid": f"{uid}.1", "modality": taken_with, "bodySite": thorax}],
+    }
+
+
+def _finding(code: tuple[str, str], scanned: str) -> Resource:
+    return {
+        "resourceType": "Condition",
+        "verificationStatus": _concept((f"{TERMINOLOGY}/condition-ver-status", "confirmed")),
+        "code": _concept(code),
+        "recordedDate": scanned,
+    }
+
+
+def _report(concluded: tuple[str, str] | None, study: str, scanned: str) -> Resource:
+    return {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "code": _concept((LOINC, "24627-2")),  # CT of the chest
+        "effectiveDateTime": scanned,
+        "imagingStudy": [{"reference": study}],
+        "conclusionCode": None if concluded is None else [_concept(concluded)],
+    }
+
+
+def _measurement(code: tuple[str, str], value: float, unit: str, study: str, scanned: str) -> Resource:
+    """``value``, in mm or mm², told in ``unit``."""
+    told = value / {"mm": 1.0, "cm": 10.0, "[in_i]": 25.4, "mm2": 1.0}[unit]
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": _concept(code),
+        "effectiveDateTime": scanned,
+        "partOf": [{"reference": study}],
+        "valueQuantity": {"value": told, "unit": unit, "system": UCUM, "code": unit},
+    }
