@@ -8,11 +8,9 @@ after it; what a dead process left between the two is removed by the next writer
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from sqlite3 import Connection
-from types import TracebackType
 from typing import Self
 
 from client_app.data.refusal import Refused
@@ -23,20 +21,11 @@ from federation.errors import DataError, StorageError
 from federation.files import locked, sync_folder, write_whole
 from federation.site_store import COLUMNS, Fact, StoredSeries, array_path, row_of, version_of
 
-LOCK = ".writer"
+_LOCK = ".writer"
 Provenance = Mapping[str, Fact | tuple[str, ...]]
 
 _SELECT = f"SELECT {COLUMNS} FROM series"  # noqa: S608
 _NOTHING = "facts = '{}', features = '{}', provenance = '{}'"
-
-
-class Added(StrEnum):
-    """What came of adding a series."""
-
-    NEW = "new"
-    """It is in the store now."""
-    THERE = "there"
-    """It was in the store already, just so."""
 
 
 class StoreWriter:
@@ -59,9 +48,7 @@ class StoreWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -94,8 +81,8 @@ class StoreWriter:
         series: str,
         features: Mapping[str, Fact],
         provenance: Provenance,
-    ) -> Added:
-        """Put one series into the store; on disk when it returns.
+    ) -> bool:
+        """Put one series into the store, where it is on disk then; False if just this one was there already.
 
         Args:
             volume: its values and geometry.
@@ -125,9 +112,9 @@ class StoreWriter:
         )
         with self._alone():
             if self._there(row):
-                return Added.THERE
+                return False
             self._store(row, content, provenance)
-        return Added.NEW
+        return True
 
     def withdraw(self, patient: str, reason: str) -> int:
         """Take all of a patient's series out, for good, and let no more of them in; how many there were.
@@ -178,7 +165,7 @@ class StoreWriter:
     def _alone(self) -> Iterator[None]:
         """While no other process writes."""
         try:
-            with locked(self.folder / LOCK, wait=True):
+            with locked(self.folder / _LOCK, wait=True):
                 yield
         except OSError as error:
             raise StorageError(

@@ -6,7 +6,7 @@ import pytest
 
 from client_app.data.refusal import Refused
 from client_app.data.store.verify import verify
-from client_app.data.store.writer import Added, StoreWriter
+from client_app.data.store.writer import StoreWriter
 from client_app.data.volume import Volume, compact
 from federation.errors import DataError, StorageError
 from federation.site_store import MANIFEST, array_path, open_store
@@ -14,7 +14,7 @@ from tests.client_app.data.store.conftest import AXES, arrays, patient, volume
 
 
 def test_what_was_added_is_read_back_bit_for_bit(writer, folder, put):
-    assert put(writer, 7, diameter_mm=8.5) is Added.NEW
+    assert put(writer, 7, diameter_mm=8.5)
     (series,) = open_store(folder).series
     assert (series.patient, series.series, series.modality) == (patient(7), "2.25.7", "CT")
     assert (series.spacing, series.shape) == ((1.25, 0.75, 0.75), (3, 8, 8))
@@ -70,9 +70,9 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_nothing_is_stored_twice(writer, folder, put):
-    assert [put(writer, 1), put(writer, 1)] == [Added.NEW, Added.THERE]
+    assert [put(writer, 1), put(writer, 1)] == [True, False]
     with StoreWriter(folder) as another:
-        assert put(another, 1) is Added.THERE
+        assert not put(another, 1)
     assert len(open_store(folder).series) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_retracted_series_comes_back_with_a_better_label(writer, folder, put):
     put(writer, 1)
     assert writer.retract("2.25.1", "relabelled") == 1
     assert arrays(folder) == []
-    assert put(writer, 1, label="benign") is Added.NEW
+    assert put(writer, 1, label="benign")
     assert [each.features["label"] for each in open_store(folder).series] == ["benign"]
     assert verify(folder) == ()
 
@@ -270,7 +270,7 @@ def test_a_disk_that_is_full_is_said_and_leaves_the_store_whole(writer, folder, 
         with pytest.raises(StorageError, match="No space"):
             put(writer, 2)
     assert verify(folder) == ()
-    assert put(writer, 2) is Added.NEW
+    assert put(writer, 2)
 
 
 DAMAGE = "a stored image is exchanged or damaged on disk"
