@@ -27,6 +27,7 @@ class Kind(Enum):
     DATE = "a date"
     UID = "a UID"
     TEXT = "a text"
+    NOBODYS = "a word of machines, or a code"
 
 
 @dataclass(frozen=True)
@@ -66,28 +67,20 @@ def identifiers(original: Dataset) -> Iterator[Identifier]:
     """Every identifying value of a file: of its data set, and of its file meta information."""
     found = list(_of(original, ("iso8859",)))
     found += _of(getattr(original, "file_meta", None) or Dataset(), ("iso8859",))
-    nobodys = "\n".join(one.text.casefold() for one in found if one.kind is None)
+    nobodys = "\n".join(one.text.casefold() for one in found if one.kind is Kind.NOBODYS)
     for each in found:
-        if each.kind is not None and not (_may_be_a_word(each) and each.text.casefold() in nobodys):
-            yield Identifier(each.kind, each.text, each.where, each.encodings)
+        if each.kind is not Kind.NOBODYS and not (_may_be_a_word(each) and each.text.casefold() in nobodys):
+            yield each
 
 
-@dataclass(frozen=True)
-class _Found:
-    kind: Kind | None
-    text: str
-    where: BaseTag
-    encodings: tuple[str, ...]
-
-
-def _may_be_a_word(found: _Found) -> bool:
+def _may_be_a_word(found: Identifier) -> bool:
     """Whether it is nobody's where a machine says the same: operators are called as makers are."""
     if found.kind is Kind.TEXT:
         return True
     return found.kind in (Kind.NAME, Kind.ID) and found.where.group != 0x0010 and found.text.isalpha()
 
 
-def _of(dataset: Dataset, inherited: tuple[str, ...]) -> Iterator[_Found]:
+def _of(dataset: Dataset, inherited: tuple[str, ...]) -> Iterator[Identifier]:
     encodings = _encodings(dataset) or inherited
     for tag in list(dataset.keys()):
         item = dataset.get_item(tag)
@@ -100,10 +93,10 @@ def _of(dataset: Dataset, inherited: tuple[str, ...]) -> Iterator[_Found]:
             continue
         for text in _texts(item, vr, encodings):
             for kind, part in _kinds(vr, Tag(tag), text):
-                yield _Found(kind, part, Tag(tag), encodings)
+                yield Identifier(kind, part, Tag(tag), encodings)
 
 
-def _kinds(vr: str, tag: BaseTag, text: str) -> Iterator[tuple[Kind | None, str]]:
+def _kinds(vr: str, tag: BaseTag, text: str) -> Iterator[tuple[Kind, str]]:
     keyword = keyword_for_tag(tag)
     if vr == "PN":
         yield from ((Kind.NAME, part) for part in _NAME_PARTS.split(text) if part)
@@ -114,7 +107,7 @@ def _kinds(vr: str, tag: BaseTag, text: str) -> Iterator[tuple[Kind | None, str]
     elif vr in ("DA", "DT"):
         yield Kind.DATE, text
     elif vr == "CS" or (vr in _TEXTS and not tag.is_private and _OF_MACHINES.search(keyword)):
-        yield None, text
+        yield Kind.NOBODYS, text
     elif vr in _TEXTS or vr in _BYTES:
         yield Kind.ID if vr in _TEXTS and _OF_IDS.search(keyword) else Kind.TEXT, text
         yield from ((Kind.ID, number) for number in re.findall(r"[A-Za-z]*\d{6,}", text))
