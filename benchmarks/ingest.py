@@ -114,7 +114,7 @@ def _ways(orthanc: Orthanc, own_port: int, programs: Programs, load: Load) -> di
         def way(folder: Path) -> None:
             with archive(settings) as source:
                 for uid in load.uids:
-                    list(source.fetch(StudyRef(uid, "", ""), folder / uid))
+                    list(source.fetch(StudyRef(uid), folder / uid))
 
         return way
 

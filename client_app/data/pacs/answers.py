@@ -17,7 +17,6 @@ class Answer:
 
     uid: str
     accession: str
-    patient: str
     modalities: tuple[str, ...]
     date: str
     description: str
@@ -26,7 +25,7 @@ class Answer:
     def ref(self) -> StudyRef:
         """As it is passed on."""
         count = int(self.instances) if self.instances.isdecimal() else None
-        return StudyRef(self.uid, self.accession, self.patient, self.modalities, count)
+        return StudyRef(self.uid, self.accession, count)
 
 
 @dataclass(frozen=True, repr=False)

@@ -26,8 +26,8 @@ _MOST_PAGES = 1000
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 _UID, _SERIES, _SOP_INSTANCE, _SOP_CLASS = "0020000D", "0020000E", "00080018", "00080016"
-_ACCESSION, _PATIENT, _MODALITIES = "00080050", "00100020", "00080061"
-_DATE, _DESCRIPTION, _INSTANCES = "00080020", "00081030", "00201208"
+_ACCESSION, _MODALITIES, _INSTANCES = "00080050", "00080061", "00201208"
+_DATE, _DESCRIPTION = "00080020", "00081030"
 
 
 class DicomwebSource:
@@ -106,7 +106,6 @@ class DicomwebSource:
                 yield Answer(
                     uid=_first(study, _UID),
                     accession=_first(study, _ACCESSION),
-                    patient=_first(study, _PATIENT),
                     modalities=_all(study, _MODALITIES),
                     date=_first(study, _DATE),
                     description=_first(study, _DESCRIPTION),

@@ -110,7 +110,6 @@ class DimseSource:
             (
                 "StudyInstanceUID",
                 "AccessionNumber",
-                "PatientID",
                 "ModalitiesInStudy",
                 "StudyDate",
                 "StudyDescription",
@@ -124,7 +123,6 @@ class DimseSource:
                     yield Answer(
                         uid=text(study, "StudyInstanceUID"),
                         accession=text(study, "AccessionNumber"),
-                        patient=text(study, "PatientID"),
                         modalities=tuple(text(study, "ModalitiesInStudy").replace("\\", " ").split()),
                         date=text(study, "StudyDate"),
                         description=text(study, "StudyDescription"),

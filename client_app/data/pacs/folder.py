@@ -17,7 +17,7 @@ from client_app.data.pacs.source import StudyRef, Wanted, is_uid
 from client_app.data.refusal import Refused
 from federation.errors import RunError
 
-_FACTS = ("AccessionNumber", "PatientID", "Modality", "StudyDate", "StudyDescription", "SpecificCharacterSet")
+_FACTS = ("AccessionNumber", "Modality", "StudyDate", "StudyDescription", "SpecificCharacterSet")
 _CHUNK = 1 << 20
 
 
@@ -64,16 +64,14 @@ class FolderSource:
 
     def _add(self, path: Path, header: dict[str, str]) -> None:
         sop_class, uid, study, series = (header[keyword] for keyword in IDENTITY)
-        accession, patient, modality, date, description, _ = (header[keyword] for keyword in _FACTS)
+        accession, modality, date, description, _ = (header[keyword] for keyword in _FACTS)
         if not is_uid(study):
             raise Refused("bad-uid", "a file in the folder has no study's UID")
         self._files[study].append((Listed(uid, series, sop_class), path))
         before = self._answers.get(study)
         modalities = dict.fromkeys((*(before.modalities if before else ()), modality))
         count = len({file.uid for file, _ in self._files[study]})
-        self._answers[study] = Answer(
-            study, accession, patient, tuple(modalities), date, description, str(count)
-        )
+        self._answers[study] = Answer(study, accession, tuple(modalities), date, description, str(count))
 
     def _chunks(self, path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:

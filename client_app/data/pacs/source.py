@@ -29,15 +29,11 @@ class StudyRef:
     Attributes:
         uid: its Study Instance UID.
         accession: its number in the radiology system; empty where it has none.
-        patient: the patient's id at the hospital.
-        modalities: what it was taken with.
         instances: how many files the archive says it is; None where it does not say.
     """
 
     uid: str
-    accession: str
-    patient: str
-    modalities: tuple[str, ...] = ()
+    accession: str = ""
     instances: int | None = None
 
     def __post_init__(self) -> None:

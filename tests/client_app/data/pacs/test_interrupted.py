@@ -68,11 +68,11 @@ class TestKilled:
                 step += 1
                 folder = tmp_path / str(step)
                 with killed_at(step) as died, archive(settings) as source:
-                    list(source.fetch(StudyRef(study.uid, "", ""), folder))
+                    list(source.fetch(StudyRef(study.uid), folder))
                 if folder.exists():
                     assert set(fetched(folder)) <= set(data_sets([study]))
                 with archive(settings) as source:
-                    assert len(list(source.fetch(StudyRef(study.uid, "", ""), folder))) == 3
+                    assert len(list(source.fetch(StudyRef(study.uid), folder))) == 3
                 assert fetched(folder) == data_sets([study])
         assert step > 9
 
@@ -84,7 +84,7 @@ class TestKilled:
             process.stdout.readline()
             (folder,) = tmp_path.iterdir()
             with archive(pacs.dicomweb()) as source, pytest.raises(RunError, match="another process"):
-                list(source.fetch(StudyRef(study.uid, "", ""), folder))
+                list(source.fetch(StudyRef(study.uid), folder))
             process.kill()
 
 

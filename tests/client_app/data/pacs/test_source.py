@@ -105,13 +105,13 @@ class TestQuery:
 
 class TestStudyRef:
     def test_it_shows_nobody(self):
-        assert repr(StudyRef("1.2.3", "ACC40000", "MRN7100000")) == "StudyRef(...)"
+        assert repr(StudyRef("1.2.3", "ACC40000")) == "StudyRef(...)"
         assert "40000" not in repr(Wanted(accessions=("ACC40000",)))
         assert "1.2.3" not in repr(Wanted(studies=("1.2.3",)))
 
     @pytest.mark.parametrize("uid", ["", "../../etc", "1.2/3", "1.2\0", "1." * 40 + "1", "\uff11.\uff12"])
     def test_a_uid_that_is_none_is_refused_without_being_told(self, uid):
         with pytest.raises(Refused) as refusal:
-            StudyRef(uid, "", "")
+            StudyRef(uid)
         assert refusal.value.rule == "bad-uid"
         assert not uid or uid not in str(refusal.value)

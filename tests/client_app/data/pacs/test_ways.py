@@ -64,7 +64,7 @@ class TestFind:
             found = list(source.find(wanted))
         assert [ref.uid for ref in found] == [pacs.studies[3].uid, pacs.studies[1].uid]
         third = pacs.studies[3]
-        assert found[0] == StudyRef(third.uid, third.accession, third.patient.id, ("CT",), 12)
+        assert found[0] == StudyRef(third.uid, third.accession, 12)
 
     @every_way
     def test_uids_give_their_studies(self, pacs, way):
