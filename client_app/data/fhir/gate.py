@@ -163,9 +163,8 @@ def asked_for(kind: str, resource: Json, field: str, patients: Collection[str]) 
         DataError: it is not; the server does not heed whom it is asked for.
     """
     reference = read(Reference, resource.get(field) or {})
-    target = (reference.target if reference else None) or ""
-    key = target.removeprefix("Patient/")
-    if target == key or key not in patients:
+    key = reference.patient if reference else ""
+    if key not in patients:
         raise DataError(
             f"FHIR {kind}: the server tells of patients that it was not asked for; ask its vendor"
         )

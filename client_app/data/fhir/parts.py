@@ -65,6 +65,12 @@ class Reference(Part):
         found = _REFERENCE.fullmatch(self.reference or "")
         return found[1] if found else None
 
+    @property
+    def patient(self) -> str:
+        """The id of the patient that it is to; empty where it is to something else."""
+        kind, _, key = (self.target or "").partition("/")
+        return key if kind == "Patient" else ""
+
 
 class Period(Part):
     """From when to when, both days included."""

@@ -33,8 +33,7 @@ class Patient(Part):
     @property
     def linked(self) -> frozenset[str]:
         """The ids of other records of the person."""
-        targets = (link.other.target or "" for link in self.link)
-        return frozenset(target[len("Patient/") :] for target in targets if target.startswith("Patient/"))
+        return frozenset(link.other.patient for link in self.link if link.other.patient)
 
 
 class Provision(Part):

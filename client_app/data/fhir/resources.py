@@ -24,8 +24,7 @@ class OfPatient(Part):
     @property
     def patient(self) -> str:
         """The patient's id; empty where it is about something else."""
-        target = self.subject.target or ""
-        return target[len("Patient/") :] if target.startswith("Patient/") else ""
+        return self.subject.patient
 
     @property
     def date(self) -> When | None:
