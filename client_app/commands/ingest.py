@@ -9,6 +9,7 @@ import click
 
 from client_app.commands.site_option import site_option
 from federation.command_line import print_table
+from federation.files import write_whole
 
 if TYPE_CHECKING:
     from client_app.data.ingest.run import Filled, Taken, Told
@@ -150,17 +151,25 @@ def consent(file: Path) -> None:
 
 @ingest.command()
 @site_option
-def card(file: Path) -> None:
-    """Describe the store in numbers that are of nobody; and look whether it is whole: exit code 1 if not."""
+@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="Also write the card, as JSON.")
+@click.option("--beside", type=_FILE, help="Such a card of another store, to see how far the two are apart.")
+def card(file: Path, to: Path | None, beside: Path | None) -> None:
+    """Describe the store in numbers that are of nobody; and look whether it is whole: exit code 1 if not.
+
+    A shift is 0 where two stores are alike, and 1 where they have nothing in common.
+    """
     from client_app.data.ingest.hospital import settings_of  # noqa: PLC0415
-    from client_app.data.store.card import card_of  # noqa: PLC0415
+    from client_app.data.store.card import card_in, card_of  # noqa: PLC0415
     from client_app.data.store.tables import card_table  # noqa: PLC0415
     from client_app.data.store.verify import verify  # noqa: PLC0415
     from client_app.site import hospital  # noqa: PLC0415
     from federation.site_store import open_store  # noqa: PLC0415
 
     store = settings_of(hospital(file)).store
-    print_table(card_table(card_of(open_store(store))))
+    own = card_of(open_store(store))
+    print_table(card_table(own, None if beside is None else card_in(beside)))
+    if to is not None:
+        write_whole(to, own.model_dump_json(indent=2).encode())
     problems = verify(store)
     for problem in problems:
         click.echo(problem, err=True)

@@ -7,8 +7,12 @@ It is for the hospital and whom it shows it to; rounding is no differential priv
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from statistics import median, quantiles
 
+from pydantic import ValidationError
+
+from federation.errors import DataError
 from federation.schema import Frozen
 from federation.site_store import SiteStore, StoredSeries
 
@@ -66,6 +70,18 @@ def card_of(store: SiteStore) -> Card:
         tables={name: table for name in sorted(shown) if (table := grouped(shown[name]))},
         numbers={name: _lies(lying[name]) for name in sorted(lying) if len(lying[name]) >= _QUARTERS * LEAST},
     )
+
+
+def card_in(file: Path) -> Card:
+    """A card that was written as JSON.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return Card.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        raise DataError(f"{file} is no data card; wardround-site ingest card --to writes one") from None
 
 
 def shifts(one: Card, other: Card) -> dict[str, float]:

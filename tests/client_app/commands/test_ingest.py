@@ -39,7 +39,9 @@ def test_images_of_a_folder_are_taken_and_told_without_their_names(typed, tmp_pa
     assert "store version" in said
     assert not any(name in said for name in ("Smith", "Jones", "Doe", "MRN"))
     assert typed("consent") == "0 patients taken out\n"
-    assert "version" in typed("card")
+    card = tmp_path / "card.json"
+    assert "version" in typed("card", "--to", card)
+    assert "shift" in typed("card", "--beside", card)
 
 
 def test_what_the_images_are_has_to_be_said(typed, tmp_path):
