@@ -16,6 +16,7 @@ from federation.errors import DataError
 
 # Patients in one search.
 CHUNK = 50
+_LONGEST_CHAIN = 20  # records of one person that are linked one with the next
 
 Item = TypeVar("Item")
 
@@ -67,7 +68,8 @@ class ConsentGate:
     def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
         """What holds now for each of the hospital's ``numbers``; whom the server does not know is out.
 
-        A consent counts for all records of a person: those with the same number, and those linked with them.
+        A consent counts for all records of a person: those with the same number, and those linked with them,
+        be it over others or in a record that cannot be read whole.
         """
         decisions: dict[str, Decision] = {}
         for some in chunks(sorted(set(numbers))):
@@ -81,23 +83,36 @@ class ConsentGate:
         decisions = {}
         for number in numbers:
             own = {key for key, each in people.items() if number in each.numbers(self._system, old=True)}
-            joined = {key for key, each in people.items() if key in own or own & each.linked}
-            joined = joined.union(*(people[key].linked for key in own))
+            joined = _joined(own, people)
             called = {number}.union(*(people[key].numbers(self._system, old=True) for key in joined))
             said = [consent for key in sorted(joined) for consent in consents.get(key, ())]
-            decisions[number] = self._decide(called, len(own), said)
+            known = any(not isinstance(people[key], _InPart) for key in own)
+            decisions[number] = self._decide(called, len(own) if known else 0, said)
         return decisions
 
     def _linked(self, records: dict[str, Patient]) -> dict[str, Patient]:
-        """The ``records``, and those that they are linked to or that are linked to them."""
-        to = {link for each in records.values() for link in each.linked} - records.keys()
-        queries = [("_id", some) for some in chunks(sorted(to))]
-        queries += [("link", [f"Patient/{key}" for key in some]) for some in chunks(sorted(records))]
-        # Of one that the server does not give there may be consents all the same.
-        people = {key: Patient(id=key) for key in to} | records
-        for name, some in queries:
-            people |= self._patients({name: any_of(some)})
-        return people
+        """The ``records``, and all that are linked with them, in either direction and over others.
+
+        Raises:
+            DataError: there is no end of them.
+        """
+        people, last = dict(records), records
+        for _ in range(_LONGEST_CHAIN):
+            to = {link for each in last.values() for link in each.linked} - people.keys()
+            queries = [("_id", some) for some in chunks(sorted(to))]
+            queries += [("link", [f"Patient/{key}" for key in some]) for some in chunks(sorted(last))]
+            # Of one that the server does not give there may be consents all the same.
+            found: dict[str, Patient] = {key: _InPart(id=key) for key in to}
+            for name, some in queries:
+                found |= self._patients({name: any_of(some)})
+            last = {key: each for key, each in found.items() if key not in people}
+            if not last:
+                return people
+            people |= last
+        raise DataError(
+            f"FHIR Patient: a record is linked with others over more than {_LONGEST_CHAIN} links; mend them "
+            "in the record"
+        )
 
     def _decide(self, called: Collection[str], records: int, consents: Sequence[Consent | None]) -> Decision:
         if any_listed(called, self._opted_out):
@@ -108,13 +123,11 @@ class ConsentGate:
         return Decision(found.allowed, found.rule, records)
 
     def _patients(self, query: Mapping[str, str]) -> dict[str, Patient]:
-        """By id; of a record that cannot be read whole only whom it is linked to, if that."""
-        found = {}
-        for resource in self._client.search("Patient", query):
-            links = {name: resource.get(name) for name in ("id", "link")}
-            key = str(resource["id"])
-            found[key] = read(Patient, resource) or read(Patient, links) or Patient(id=key)
-        return found
+        """By id."""
+        return {
+            str(resource["id"]): read(Patient, resource) or _in_part(resource)
+            for resource in self._client.search("Patient", query)
+        }
 
     def _consents(self, patients: Collection[str]) -> dict[str, list[Consent | None]]:
         found: dict[str, list[Consent | None]] = {}
@@ -126,6 +139,34 @@ class ConsentGate:
                     read(Consent, resource)
                 )
         return found
+
+
+class _InPart(Patient):
+    """A record that is not given, or cannot be read whole: it is nobody's who may be used for it alone."""
+
+
+def _in_part(resource: Json) -> Patient:
+    """Whose a record is that cannot be read whole, as far as that can be told: what it denies is denied."""
+    told = {}
+    for name in ("identifier", "link"):
+        listed = resource.get(name)
+        parts = [
+            read(Patient, {"id": resource["id"], name: [each]})
+            for each in (listed if isinstance(listed, list) else ())
+        ]
+        told[name] = tuple(item for part in parts if part for item in getattr(part, name))
+    return _InPart(id=resource["id"]).model_copy(update=told)
+
+
+def _joined(own: Collection[str], people: Mapping[str, Patient]) -> set[str]:
+    """The ids of all records of somebody who has ``own``."""
+    joined: set[str] = set()
+    ahead = set(own)
+    while ahead:
+        joined |= ahead
+        after = {key for key, each in people.items() if each.linked & ahead}
+        ahead = after.union(*(people[key].linked for key in ahead)) - joined
+    return joined
 
 
 def to_tombstone(

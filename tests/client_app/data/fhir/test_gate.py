@@ -11,6 +11,7 @@ from fhir_server import running_fhir_server
 from client_app.data.fhir import gate as module
 from client_app.data.fhir.consent import ConsentRules, Decision
 from client_app.data.fhir.gate import ConsentGate, to_tombstone
+from client_app.data.fhir.people import Patient
 from federation.errors import DataError
 from simulation.hospital.records import MRN, nodule_patient_bundle, research_consent, transaction
 
@@ -19,6 +20,7 @@ LISTED, LINKED = (
     "a denial in another record of the person",
 )
 NOBODY = "a server that tells of others than were asked for"
+IN_PART = "a denial in a record of the person that cannot be read whole"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,10 @@ def denied_elsewhere(person, direction, server):
     elif direction == "the new one names the old":
         _, key = person("old", "deny")
         number, _ = person("new", link=linked("replaces", key))
+    elif direction == "over a third record":
+        _, oldest = person("oldest", "deny")
+        _, older = person("older", "none", link=linked("replaces", oldest))
+        number, _ = person("new", link=linked("replaces", older))
     else:
         number, _ = person("new")
         person("new", "deny")
@@ -140,6 +146,7 @@ def denied_elsewhere(person, direction, server):
         "the old one names the new",
         "the new one names the old",
         "the old one is not given any more",
+        "over a third record",
         "one number",
     ],
 )
@@ -149,12 +156,42 @@ def test_a_denial_in_another_record_of_the_person_counts(direction, person, serv
 
 
 @pytest.mark.mutant(LINKED, how="only the record itself is read")
-@pytest.mark.parametrize("direction", ["the old one names the new", "the new one names the old"])
+@pytest.mark.parametrize(
+    "direction", ["the old one names the new", "the new one names the old", "over a third record"]
+)
 def test_the_record_itself_does_not_say_it_all(direction, person, server, monkeypatch):
     number = denied_elsewhere(person, direction, server)
     alone = lambda self, records: {key: each.model_copy(update={"link": ()}) for key, each in records.items()}  # noqa: E731
     monkeypatch.setattr(ConsentGate, "_linked", alone)
     assert checked(server, number)[number].allowed
+
+
+@pytest.mark.mutant(LINKED, how="links are followed once")
+def test_the_next_record_does_not_say_it_all_either(person, server, monkeypatch):
+    number = denied_elsewhere(person, "over a third record", server)
+    once = lambda own, people: set(own).union(*(people[key].linked for key in own))  # noqa: E731
+    monkeypatch.setattr(module, "_joined", once)
+    assert checked(server, number)[number].allowed
+
+
+def test_records_that_are_linked_without_end_are_an_error(server):
+    def answer(request):
+        keys = request.form.get("_id", ["r0"])
+        entries = [
+            {
+                "resource": {
+                    "resourceType": "Patient",
+                    "id": key,
+                    "identifier": [{"system": MRN, "value": "1"}],
+                    "link": linked("replaces", f"{key}0"),
+                }
+            }
+            for key in keys
+        ]
+        return 200, {}, {"resourceType": "Bundle", "entry": [] if "link" in request.form else entries}
+
+    with scripted(answer) as endless, pytest.raises(DataError, match="linked with others over more than"):
+        checked(server, "1", url=endless.url)
 
 
 def test_an_opt_out_by_an_old_number_counts(person, server, tmp_path):
@@ -212,6 +249,56 @@ def test_what_is_taken_for_the_patients_own_decides_on_them(server, monkeypatch)
     monkeypatch.setattr(module, "asked_for", lambda kind, resource, field, patients: sorted(patients)[0])
     with scripted(of_another) as deaf:
         assert checked(server, "1", url=deaf.url)["1"].rule == "unreadable-consent"
+
+
+def one_record_in_part(strange):
+    """Answers of a server with two records of number 1: a permission in one, a denial in a strange one."""
+    records = {"a": {}, "b": strange}
+    numbered = {"identifier": [{"system": MRN, "value": "1"}]}
+    people = [{"resourceType": "Patient", "id": key, **numbered, **more} for key, more in records.items()]
+    said = [
+        {"id": f"of-{key}", **research_consent(f"Patient/{key}", kind, on="2025-01-01")}
+        for key, kind in (("a", "permit"), ("b", "deny"))
+    ]
+
+    def answer(request):
+        found = said if "Consent" in request.path else people if "identifier" in request.form else []
+        return 200, {}, {"resourceType": "Bundle", "entry": [{"resource": each} for each in found]}
+
+    return answer
+
+
+STRANGE = [
+    {"birthDate": "1956-02-30"},
+    {"modifierExtension": [{"url": "urn:ours", "valueBoolean": True}]},
+    {"link": [{"type": "seealso", "other": "somebody"}]},
+    {"identifier": [{"system": MRN, "value": "1"}, {"system": MRN, "value": 7}]},
+]
+
+
+@pytest.mark.attack(IN_PART, held_by="of such a record number and links are read all the same")
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: next(iter(strange)))
+def test_a_denial_in_a_record_that_cannot_be_read_whole_counts(strange, server):
+    with scripted(one_record_in_part(strange)) as server_of_two:
+        assert checked(server, "1", url=server_of_two.url)["1"] == Decision(False, "denied", 2)
+
+
+@pytest.mark.mutant(IN_PART, how="what cannot be read is left out")
+def test_what_cannot_be_read_whole_is_missed_where_it_is_left_out(server, monkeypatch):
+    monkeypatch.setattr(module, "_in_part", lambda resource: Patient(id=resource["id"]))
+    with scripted(one_record_in_part(STRANGE[0])) as server_of_two:
+        assert checked(server, "1", url=server_of_two.url)["1"].allowed
+
+
+def test_whom_only_such_a_record_knows_is_out(server):
+    alone = {"resourceType": "Patient", "id": "p", "identifier": [{"system": MRN, "value": "1"}]} | STRANGE[1]
+
+    def answer(request):
+        entries = [{"resource": alone}] if "identifier" in request.form else []
+        return 200, {}, {"resourceType": "Bundle", "entry": entries}
+
+    with scripted(answer) as strange:
+        assert checked(server, "1", url=strange.url, policy="opt_out")["1"].rule == "not-found"
 
 
 def test_a_record_that_cannot_be_read_is_not_found(server):
