@@ -26,9 +26,10 @@ _REASON = f"{_TERMINOLOGY}v3-ActReason"
 _RESEARCH = (_SCOPE, "research")
 # What a permission for research is called; trials are another thing.
 _PERMITTED = frozenset({(_REASON, "HRESCH")})
-# Whatever is research, for denials: HL7 v3 ActReason, HRESCH and below.
+# Whatever is research, for denials: HL7 v3 ActReason, HRESCH and below, and what stands above it.
 _TRIALS = ("CLINTRCH", "CLINTRCHNPC", "CLINTRCHPC", "PRECLINTRCH")
-_DENIED = frozenset((_REASON, code) for code in ("HRESCH", "BIORCH", "DSRCH", "POARCH", "TRANSRCH", *_TRIALS))
+_RESEARCH_CODES = ("HRESCH", "BIORCH", "DSRCH", "POARCH", "TRANSRCH", *_TRIALS)
+_DENIED = frozenset((_REASON, code) for code in (*_RESEARCH_CODES, "PurposeOfUse"))
 
 Stance = Literal["permit", "deny"]
 Rule = Literal[
@@ -102,9 +103,17 @@ def decide(consents: Sequence[Consent | None], rules: ConsentRules, today: date)
 
 
 def _concerns(consent: Consent) -> bool:
-    """Whether it may be about research: a scope that is not known is."""
+    """Whether it may be about research: of a scope that is not known, or with research among its purposes."""
     other = {(_SCOPE, "treatment"), (_SCOPE, "adr")}
-    return not consent.scope.codes or not consent.scope.codes <= other
+    return not consent.scope.codes or not consent.scope.codes <= other or _names_research(consent.provision)
+
+
+def _names_research(provision: Provision | None) -> bool:
+    """Whether it, or one inside it, is for research, in any system: forms for treatment have a line on it."""
+    if provision is None:
+        return False
+    told = any((_REASON, each.code) in _DENIED for each in provision.purpose)
+    return told or any(map(_names_research, provision.provision))
 
 
 def _stance(consent: Consent, rules: ConsentRules, today: date) -> Stance | Literal["unclear"] | None:

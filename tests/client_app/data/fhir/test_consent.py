@@ -14,8 +14,8 @@ from client_app.data.fhir.people import Consent
 TODAY = date(2026, 6, 15)
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 REASON = f"{TERMINOLOGY}v3-ActReason"
-RESEARCH, TRIALS, MARKETING = (
-    [{"system": REASON, "code": code}] for code in ("HRESCH", "CLINTRCH", "HMARKT")
+RESEARCH, TRIALS, MARKETING, ANYTHING = (
+    [{"system": REASON, "code": code}] for code in ("HRESCH", "CLINTRCH", "HMARKT", "PurposeOfUse")
 )
 PART = "urn:oid:2.16.840.1.113883.3.1937.777.24.5.3|8"  # use of images, in some hospital's form
 OTHER_PART = "urn:oid:2.16.840.1.113883.3.1937.777.24.5.3|99"
@@ -24,6 +24,7 @@ NESTED, OVER, LIMITED = (
     "a permission that is over",
     "a permission for somebody else",
 )
+IN_TREATMENT = "a denial of research in a consent for treatment"
 ENDED, UNREADABLE, LISTED = (
     "a permission taken back",
     "a consent that cannot be read",
@@ -95,6 +96,7 @@ def test_whoever_said_nothing_is_out_by_opt_in_and_in_by_opt_out():
         (consent(deny()), DENIED),
         (consent(deny(purpose=RESEARCH)), DENIED),
         (consent(deny(purpose=TRIALS)), DENIED),
+        (consent(deny(purpose=ANYTHING)), DENIED),
         (consent(deny(purpose=MARKETING)), NOTHING),
         (consent(deny(purpose=[{"system": "urn:ours", "code": "x"}])), DENIED),
         (consent(deny(), scope="patient-privacy"), DENIED),
@@ -201,6 +203,27 @@ def test_a_part_of_the_form_that_the_hospital_names_is_permitted_or_denied():
     assert (
         both(consent(deny(permit(code=[part(OTHER_PART)]), deny(code=[part(PART)]))), parts=[PART]) == DENIED
     )
+
+
+FOR_TREATMENT = [
+    consent(deny(purpose=RESEARCH), scope="treatment"),
+    consent(permit(deny(purpose=RESEARCH), purpose=[]), scope="treatment"),
+    consent(permit(deny(deny(purpose=TRIALS), purpose=MARKETING), purpose=[]), scope="adr"),
+    consent(deny(purpose=[{"system": "http://hl7.org/fhir/v3/ActReason", "code": "HRESCH"}]), scope="adr"),
+]
+
+
+@pytest.mark.attack(IN_TREATMENT, held_by="a consent with research among its purposes is about research")
+@pytest.mark.parametrize("form", FOR_TREATMENT)
+def test_a_denial_of_research_in_a_consent_for_treatment_counts(form):
+    assert both(form) == DENIED
+    assert both(consent(permit()), form) == DENIED
+
+
+@pytest.mark.mutant(IN_TREATMENT, how="the scope alone is read")
+def test_the_scope_does_not_say_it_all(monkeypatch):
+    monkeypatch.setattr(module, "_names_research", lambda _: False)
+    assert both(consent(permit()), FOR_TREATMENT[1]) == PERMITTED
 
 
 BEFORE, AFTER = "2024-12-31", "2025-02-01"
