@@ -7,6 +7,7 @@ numbers stand.
 import logging
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,14 +171,20 @@ class FhirClient:
 
     def _body(self, kind: str, answer: httpx.Response) -> bytes:
         """The unpacked content, which may be no larger and no slower than is sensible."""
-        # A piece of these unpacks to a thousand times its size at most; of others, or of two, to anything.
-        if answer.headers.get("content-encoding", "identity").lower() not in ("gzip", "identity"):
+        packed = answer.headers.get("content-encoding", "identity").lower()
+        if packed not in ("gzip", "identity"):  # of two at once no limit of one is kept
             raise DataError(f"FHIR {kind}: an answer is packed by something else than gzip; ask its vendor")
         most, started = self._settings.most_page_mib * 2**20, time.monotonic()
-        body = bytearray()
-        for chunk in answer.iter_bytes():
-            body += chunk
-            if len(body) > most:
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if packed == "gzip" else None
+        body, came = bytearray(), 0
+        # As it comes: gzip may go on without end and unpack to nothing, which iter_bytes does not show.
+        for chunk in answer.iter_raw():
+            came += len(chunk)
+            try:
+                body += unpack.decompress(chunk, most + 1 - len(body)) if unpack else chunk
+            except zlib.error:
+                raise httpx.DecodingError("an answer cannot be unpacked") from None
+            if max(came, len(body)) > most:
                 raise DataError(
                     f"FHIR {kind}: a page of more than {self._settings.most_page_mib} MiB; lower "
                     "ingest.fhir.page"

@@ -24,6 +24,7 @@ SECRET = "a-secret-of-the-client"  # noqa: S105
 QUERY = {"identifier": "MRN-SECRET"}
 ELSEWHERE = "credentials to another server"
 IN_LOGS = "patients' numbers in logs"
+TO_NOTHING = "a page that has no end and unpacks to nothing"
 
 
 def settings(server, **changes):
@@ -450,6 +451,44 @@ def test_a_length_says_nothing_of_what_is_unpacked(monkeypatch):
         pytest.raises(DataError, match="no JSON"),
     ):
         ids(client)
+
+
+# RFC 1951, 3.2.4 and RFC 1952, 2.3: blocks of no bytes, and a file's name, may go on for ever.
+UNPACK_TO_NOTHING = {
+    "empty blocks": b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * 2**20,
+    "a long name": b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"a" * 2**22,
+}
+
+
+@pytest.mark.attack(TO_NOTHING, held_by="bytes are counted as they come, before they are unpacked")
+@pytest.mark.parametrize("what", UNPACK_TO_NOTHING)
+def test_a_page_that_unpacks_to_nothing_without_end_is_given_up(what):
+    with (
+        scripted(lambda _: (200, {"content-encoding": "gzip"}, UNPACK_TO_NOTHING[what])) as server,
+        asking(server, most_page_mib=2) as client,
+        pytest.raises(DataError, match="a page of more than 2 MiB"),
+    ):
+        ids(client)
+
+
+@pytest.mark.mutant(TO_NOTHING, how="only what comes out is counted")
+@pytest.mark.parametrize("what", UNPACK_TO_NOTHING)
+def test_whoever_waits_for_what_comes_out_reads_it_all(what):
+    with (
+        scripted(lambda _: (200, {"content-encoding": "gzip"}, UNPACK_TO_NOTHING[what])) as server,
+        httpx.stream("GET", server.url, trust_env=False) as answer,
+    ):
+        assert not list(answer.iter_bytes())
+        assert answer.num_bytes_downloaded > 2**22
+
+
+def test_a_page_that_cannot_be_unpacked_is_asked_for_again():
+    bodies = iter([(b"\x1f\x8b\x08 no"), gzip.compress(b'{"resourceType": "Bundle"}')])
+    with (
+        scripted(lambda _: (200, {"content-encoding": "gzip"}, next(bodies))) as server,
+        asking(server) as client,
+    ):
+        assert not ids(client)
 
 
 def test_a_page_that_takes_too_long_is_given_up(monkeypatch):
