@@ -85,12 +85,15 @@ def attempt(do: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
 
 def chunks(response: Response) -> Iterator[bytes]:
     """The body as it comes: whoever reads it knows after each piece how long it takes."""
-    while chunk := attempt(response.raw.read1, CHUNK, decode_content=True):
+    while chunk := attempt(response.raw.read1, CHUNK, decode_content=False):
         yield chunk
 
 
 class _Bounded(HTTPAdapter):
-    """Answers that are read at once have an end."""
+    """Answers that are read at once have an end, and none is packed.
+
+    What is packed may go on for ever and unpack to nothing, of which nobody who reads it is told.
+    """
 
     def __init__(self, seconds: float, max_retries: Retry) -> None:
         super().__init__(max_retries=max_retries)
@@ -98,9 +101,15 @@ class _Bounded(HTTPAdapter):
 
     def send(self, request: PreparedRequest, *options: Any, **named: Any) -> Response:
         response = super().send(request, *options, **named)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            response.close()
+            raise RunError(
+                "the archive packs its answers, though it is asked not to (Accept-Encoding: identity); have "
+                "it, or the proxy before it, send them as they are"
+            )
         if not named.get("stream"):
             content, end = bytearray(), time.monotonic() + self._seconds
-            while chunk := response.raw.read1(CHUNK, decode_content=True):
+            while chunk := response.raw.read1(CHUNK, decode_content=False):
                 content += chunk
                 if len(content) > _LONGEST_ANSWER or time.monotonic() > end:
                     response.close()

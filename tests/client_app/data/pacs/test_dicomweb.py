@@ -1,11 +1,13 @@
 """DICOMweb alone: archives that are busy, break off, do not end, or send what is not theirs to send."""
 
+import threading
 import time
 import traceback
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+import requests
 from proxy import Proxy
 from web_archive import WebArchive
 from whole_files import data_set, data_sets, fetched
@@ -25,6 +27,7 @@ PATHS = "a path for a UID, from the archive"
 NAMED = "identifiers in errors"
 HALF = "half a file that is taken for a whole one"
 NO_END = "a body without an end"
+NOTHING = "an answer that has no end and unpacks to nothing"
 ELSEWHERE = "a redirection to another host"
 
 
@@ -182,6 +185,26 @@ class TestWithoutAnEnd:
         with WebArchive(made, endless="part") as web_archive, pytest.raises(Refused):
             fetch(web_archive, made[0], tmp_path / "in", retries=0)
         assert sum(taken) > 16 << 20
+
+    @pytest.mark.attack(NOTHING, held_by="what is packed is not read")
+    def test_what_is_packed_is_refused_by_name(self, made, tmp_path):
+        with (
+            WebArchive(made, endless="packed") as web_archive,
+            pytest.raises(RunError, match="packs its answers"),
+        ):
+            fetch(web_archive, made[0], tmp_path / "in")
+
+    @pytest.mark.mutant(NOTHING, how="it is unpacked, and limits count what comes out")
+    def test_unpacked_it_would_be_read_without_end(self, made):
+        with WebArchive(made, endless="packed") as web_archive:
+            answer = requests.get(web_archive.url, stream=True, timeout=60)
+            pieces = []
+            reading = threading.Thread(target=lambda: pieces.append(answer.raw.read1(decode_content=True)))
+            reading.start()
+            while web_archive.sent < 32 << 20:
+                time.sleep(0.01)
+            assert not pieces
+        reading.join()
 
     def test_pages_that_repeat_are_read_once(self, made, tmp_path):
         with WebArchive(made, stuck=True) as web_archive:

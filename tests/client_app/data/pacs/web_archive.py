@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from simulation.hospital.ct_series import CtStudy, encoded
 
 BOUNDARY = b"between-parts"
+# RFC 1952, section 2.3, and RFC 1951, section 3.2.4: blocks of no bytes.
+GZIP, EMPTY_BLOCKS = b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\0\0\0\xff\xff" * 2**16
 
 
 @dataclass
@@ -21,7 +23,8 @@ class WebArchive:
         studies: what it holds.
         busy: statuses, with headers, that its next answers have.
         cut: after how many bytes the next multipart bodies end.
-        endless: of what there is no end: ``json``, ``part`` or ``parts``.
+        endless: of what there is no end: ``json``, ``part`` or ``parts``, or ``packed``, bytes of gzip that
+            unpack to nothing.
         slow: seconds between any two pieces of a body.
         deaf: that it ignores all keys of a search.
         stuck: that it ignores ``offset``.
@@ -89,7 +92,9 @@ class WebArchive:
         else:
             way = parts.path.strip("/").split("/")
             query = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
-            if way == ["studies"] or way[-1] == "instances":
+            if self.endless == "packed":
+                self._body(request, "text/plain", self._forever(EMPTY_BLOCKS, GZIP), packed=True)
+            elif way == ["studies"] or way[-1] == "instances":
                 self._search(request, self._found(way, query), query)
             else:
                 self._send(request, self._chosen(way), single="instances" in way)
@@ -164,9 +169,11 @@ class WebArchive:
         while not self._stopping.is_set():
             yield piece
 
-    def _body(self, request, kind, pieces, most=None):
+    def _body(self, request, kind, pieces, most=None, packed=False):
         request.send_response(200)
         request.send_header("Content-Type", kind)
+        if packed:
+            request.send_header("Content-Encoding", "gzip")
         request.send_header("Connection", "close")
         request.end_headers()
         request.close_connection = True
