@@ -16,6 +16,7 @@ from client_app.data.dicom.geometry import PROJECTIONS, Plane, plane
 from client_app.data.dicom.pixels import frames
 from client_app.data.refusal import Refused
 from client_app.data.volume import Volume, compact
+from federation.errors import DataError
 from federation.site_store import Directions, Fact
 
 _PARALLEL = 1e-4  # 1 - cosine of the largest angle between slices: 0.8 degrees
@@ -64,19 +65,23 @@ def volume(instances: Sequence[Dataset]) -> Volume:
     place = slices[0].place
     values = np.stack([each.values for each in slices])
     modality = str(first.Modality)
-    return Volume(
-        values=compact(values.astype(np.float32)) if values.dtype != np.int16 else values,
-        spacing=(_between([each.place for each in slices], modality), *place.spacing),
-        directions=_directions(place),
-        modality=modality,
-        facts=_facts(first),
-    )
+    try:
+        return Volume(
+            values=compact(values.astype(np.float32)) if values.dtype != np.int16 else values,
+            spacing=(_between([each.place for each in slices], modality), *place.spacing),
+            directions=_directions(place),
+            modality=modality,
+            facts=_facts(first),
+        )
+    except DataError as error:  # so that one series does not end an ingest
+        raise error if isinstance(error, Refused) else Refused("bad-geometry", str(error)) from None
 
 
 def _together(instances: Sequence[Dataset]) -> None:
     """Refuse instances of several series or modalities, and scouts, whose slices are projections."""
     for name, rule in (("SeriesInstanceUID", "mixed-series"), ("Modality", "mixed-modality")):
-        found = {str(instance.get(name) or "") for instance in instances}
+        values = [instance.get(name) for instance in instances]
+        found = {value if isinstance(value, str) else "" for value in values}
         if len(found) != 1 or "" in found:
             raise Refused(rule, f"the instances have {len(found)} values of {name}, and must have one")
     if any("LOCALIZER" in (instance.get("ImageType") or ()) for instance in instances):
@@ -190,7 +195,7 @@ def _facts(dataset: Dataset) -> dict[str, Fact]:
         value = dataset.get(keyword)
         if isinstance(value, MultiValue):
             value = "/".join(map(str, value))
-        if isinstance(value, float):
+        if isinstance(value, float) and np.isfinite(value):
             facts[name] = float(value)
         elif isinstance(value, int):
             facts[name] = int(value)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 from pydicom.uid import EnhancedCTImageStorage
 
 from client_app.data.dicom.series import volume
@@ -206,6 +207,30 @@ def test_a_fact_is_short_and_names_no_patient():
         [ct_slice(0, ConvolutionKernel=["Br60f", "3"], KVP=120, Manufacturer=["M" * 40] * 2)]
     ).facts
     assert facts == {"slice_thickness": 1.25, "kvp": 120.0, "kernel": "Br60f/3"}
+
+
+def without_end(name):
+    """A slice where a number is written that no float holds."""
+    with disable_value_validation():
+        return ct_slice(0, **{name: "1E999"})
+
+
+def test_a_fact_is_a_number_that_a_manifest_can_hold():
+    assert "kvp" not in volume([without_end("KVP")]).facts
+    assert "slice_thickness" not in volume([without_end("SliceThickness"), ct_slice(1)]).facts
+
+
+STRANGE = {
+    "mixed-modality": {"Modality": ["CT", "MR"]},
+    "mixed-series": {"SeriesInstanceUID": [SERIES, "2.25.2"]},
+    # Before they have the length one, the two are just at a right angle.
+    "bad-geometry": {"ImageOrientationPatient": [0.99951, 0, 0, 0.0010004, 0.99951, 0]},
+}
+
+
+@pytest.mark.parametrize("rule", STRANGE)
+def test_a_series_that_is_not_as_dicom_says_is_refused_and_nothing_else_is_raised(rule, refused):
+    assert refused(volume, [ct_slice(0, **STRANGE[rule])]) == rule
 
 
 def test_what_the_frames_refuse_the_series_refuses():
