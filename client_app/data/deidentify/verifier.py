@@ -7,14 +7,15 @@ in the file than in an attribute of machines or a code string; and text in pixel
 import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from string import ascii_letters
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from client_app.data.deidentify.forms import forms, spellings
 from client_app.data.deidentify.identifiers import Identifier, Kind, identifiers
 from client_app.data.deidentify.pixel_search import SHORTEST, found_in
 from client_app.data.deidentify.quiet import quiet
@@ -37,8 +38,9 @@ _WORDS = frozenset(
     )
 )
 _SHORT_NAME, _WHOLE_WORD, _SHORT_ID, _SHORT_NUMBER = 3, 6, 4, 6  # letters, or digits, at least
+_LONG_NUMBER = 20  # digits; what is longer is in no eight bytes
 _TEXTS = ("LO", "SH", "LT", "ST", "UT", "UC", "AE", "UR", "PN", "CS")
-_ALWAYS = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
+_NUMBERS = ("IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD")
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class _Result:
         header: all bytes but the pixels', in small letters.
         pixels: theirs.
         texts: the values of texts and code strings.
+        numbers: the whole numbers that there are, however they are written.
     """
 
     header: bytes
     pixels: bytes
     texts: frozenset[str]
+    numbers: frozenset[int]
 
 
 def verify(original: Dataset, written: bytes, back: timedelta) -> None:
@@ -155,12 +159,20 @@ def _texts(item: Dataset) -> Iterator[str]:
             yield from (str(value).strip(" \0") for value in several if value)
 
 
+def _numbers(item: Dataset) -> Iterator[int]:
+    for element in item:
+        if element.VR in _NUMBERS:
+            several = element.value if element.VM > 1 else [element.value]
+            yield from (int(value) for value in several if value not in (None, "") and value % 1 == 0)
+
+
 def _parts(written: bytes, result: Dataset) -> _Result:
     texts = frozenset(text for item in _items(result) for text in _texts(item))
     pixels = next((bytes(result[tag].value) for tag in _PIXELS if tag in result), b"")
     start = written.rfind(pixels) if pixels else len(written)
     header = written[:start] + b"|" + written[start + len(pixels) :]
-    return _Result(header.lower(), pixels, texts)
+    numbers = frozenset(number for item in _items(result) for number in _numbers(item))
+    return _Result(header.lower(), pixels, texts, numbers)
 
 
 def _moved(dates: Sequence[str], back: timedelta) -> frozenset[str]:
@@ -188,7 +200,8 @@ def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
         digits = text.replace(".", "")[:8]
         # A time may follow it.
         found = re.search(rb"(?<![0-9.])" + re.escape(digits.encode(errors="replace")), result.header)
-        return len(digits) == 8 and digits not in moved and found is not None
+        there = found is not None or _is_number(digits, result)
+        return len(digits) == 8 and digits not in moved and there
     if each.kind is Kind.UID:
         return _number_in(text, result.header) if len(text) > _SHORT_NUMBER else text in result.texts
     if text.isascii() and text.isdigit():
@@ -196,14 +209,16 @@ def _is_left(each: Identifier, result: _Result, moved: frozenset[str]) -> bool:
     shortest = _SHORT_NAME if each.kind is Kind.NAME else _SHORT_ID
     if len(text) < shortest and text.isascii():
         return False
-    cased = (text,) if text.isascii() else (text, text.upper(), text.lower(), text.title())
-    return any(_in_header(form, result) for variant in cased for form in _forms(variant, each.encodings))
+    found_in_bytes = (
+        _in_header(form, result) for spelt in spellings(text) for form in forms(spelt, each.encodings)
+    )
+    return (each.kind is Kind.ID and _is_number(text.lstrip(ascii_letters), result)) or any(found_in_bytes)
 
 
 def _long_forms(each: Identifier) -> Iterator[bytes]:
     """What is long enough not to occur in compressed pixels by chance."""
     if each.kind in (Kind.NAME, Kind.ID, Kind.TEXT) and not _is_nobodys(each):
-        yield from (form for form in _forms(each.text, each.encodings) if len(form) >= SHORTEST)
+        yield from (form for form in forms(each.text, each.encodings) if len(form) >= SHORTEST)
 
 
 def _is_nobodys(each: Identifier) -> bool:
@@ -215,8 +230,15 @@ def _is_nobodys(each: Identifier) -> bool:
 def _digits_left(each: Identifier, result: _Result) -> bool:
     """Long numbers are searched for everywhere; those as long as a time or a count only in texts."""
     if len(each.text) > _SHORT_NUMBER:
-        return _number_in(each.text, result.header)
+        return _number_in(each.text, result.header) or _is_number(each.text, result)
     return len(each.text) >= _SHORT_ID and _number_in(each.text, "\n".join(result.texts).encode())
+
+
+def _is_number(digits: str, result: _Result) -> bool:
+    """Whether a number of the result is just this one: in bytes, with other zeros, or as a float has it."""
+    bare = digits.lstrip("0")
+    may_be = bare.isdecimal() and _SHORT_NUMBER < len(bare) <= _LONG_NUMBER
+    return may_be and not result.numbers.isdisjoint((int(bare), int(np.float32(bare))))
 
 
 def _number_in(digits: str, content: bytes) -> bool:
@@ -230,12 +252,3 @@ def _in_header(form: bytes, result: _Result) -> bool:
     if len(form) < _WHOLE_WORD and form.isalnum():
         return re.search(rb"(?<![a-z0-9])" + re.escape(small) + rb"(?![a-z0-9])", result.header) is not None
     return len(form) >= _SHORT_NAME and small in result.header
-
-
-def _forms(text: str, encodings: tuple[str, ...]) -> set[bytes]:
-    """The text as bytes, in the character sets of its file and in those that anybody might use."""
-    forms = set()
-    for encoding in dict.fromkeys((*encodings, *_ALWAYS)):
-        with suppress(UnicodeEncodeError, LookupError):
-            forms.add(text.encode(encoding))
-    return forms

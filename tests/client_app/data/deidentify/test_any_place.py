@@ -199,7 +199,7 @@ def test_the_verifier_finds_names_of_every_script_in_their_own_bytes(charset, na
 
 @pytest.mark.mutant("a name in letters that a search may not know", how="only Latin letters are looked for")
 def test_a_verifier_that_knows_latin_letters_only_is_noticed(monkeypatch):
-    monkeypatch.setattr(verifier, "_forms", lambda text, _: {text.encode("latin-1", "ignore")} - {b""})
+    monkeypatch.setattr(verifier, "forms", lambda text, _: {text.encode("latin-1", "ignore")} - {b""})
     charset, name, encoding = SCRIPTS[2]
     assert not _found(as_read(small(SpecificCharacterSet=charset, PatientName=name)), name, encoding)
 

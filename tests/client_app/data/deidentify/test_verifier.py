@@ -8,13 +8,16 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from client_app.data.deidentify import profile, verifier
+from client_app.data.deidentify import forms, profile, verifier
 from client_app.data.deidentify.profile import deidentify, written
 from client_app.data.deidentify.verifier import verify
 from client_app.data.refusal import Refused
 
 BACK = timedelta(days=100)
 LEFT = "an identifier that a mistake left"
+AS_NUMBER = "a patient's number among the numbers of a machine, written otherwise"
+IN_ASCII = "a name without its accents"
+ACCENTED = {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "Müßiggang^Änne"}
 
 
 @pytest.fixture
@@ -93,6 +96,51 @@ def test_names_in_other_letters_are_found_in_any_case_and_encoding(charset, ct, 
     clean.SpecificCharacterSet = charset
     clean.SoftwareVersions = "MÜßIGGANG"
     assert found(original, clean)[0] in ("identifier-left", "not-clean")
+
+
+WRITTEN_OTHERWISE = {
+    "a float": ("TableSpeed", 19283746.0),
+    "four bytes": ("SimpleFrameList", 19283746),
+    "a decimal point": ("KVP", "19283746.0"),
+    "a power of ten": ("KVP", "1.9283746E7"),
+}
+
+
+@pytest.mark.attack(AS_NUMBER, held_by="numbers are compared as numbers")
+@pytest.mark.parametrize("patient", ["19283746", "0019283746", "MRN19283746"])
+@pytest.mark.parametrize("how", WRITTEN_OTHERWISE)
+def test_a_patients_number_is_found_however_a_number_is_written(how, patient, ct, pseudonyms):
+    keyword, value = WRITTEN_OTHERWISE[how]
+    with pytest.raises(Refused) as refused:
+        deidentify(ct(PatientID=patient, **{keyword: value}), pseudonyms)
+    assert refused.value.rule == "identifier-left"
+
+
+@pytest.mark.mutant(AS_NUMBER, how="only digits are looked for")
+@pytest.mark.parametrize("how", WRITTEN_OTHERWISE)
+def test_digits_are_not_all_that_a_number_is(how, ct, pseudonyms, monkeypatch):
+    monkeypatch.setattr(verifier, "_is_number", lambda *_: False)
+    keyword, value = WRITTEN_OTHERWISE[how]
+    assert deidentify(ct(PatientID="19283746", **{keyword: value}), pseudonyms)[keyword].value
+
+
+def test_a_birthday_in_four_bytes_is_found(ct, pseudonyms):
+    with pytest.raises(Refused, match="a date of attribute"):
+        deidentify(ct(PatientBirthDate="19560312", SimpleFrameList=19560312), pseudonyms)
+
+
+@pytest.mark.attack(IN_ASCII, held_by="names are looked for as those write them who have ASCII alone")
+@pytest.mark.parametrize("spelt", ["MUESSIGGANG", "Mussiggang", "MUSSIGGANG AENNE"])
+def test_a_name_without_its_accents_is_found(spelt, ct, pseudonyms):
+    with pytest.raises(Refused) as refused:
+        deidentify(ct(**ACCENTED, SequenceName=spelt), pseudonyms)
+    assert refused.value.rule == "identifier-left"
+
+
+@pytest.mark.mutant(IN_ASCII, how="they are looked for as they are written")
+def test_a_name_without_its_accents_is_another_text(ct, pseudonyms, monkeypatch):
+    monkeypatch.setattr(forms, "_in_ascii", lambda _: ())
+    assert deidentify(ct(**ACCENTED, SequenceName="MUESSIGGANG"), pseudonyms).SequenceName == "MUESSIGGANG"
 
 
 def test_a_name_that_is_a_word_of_the_standard_does_not_hold_a_file_up(ct, through):
