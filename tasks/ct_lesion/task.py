@@ -54,6 +54,7 @@ class LesionTask:
         """
         folder = self._store(part, parts)
         store = open_store(folder)
+        _forget_others(store)
         chosen = [each for each in store.series if self._takes_part(each)]
         if not chosen:
             raise DataError(
@@ -150,17 +151,10 @@ class LesionTask:
         return f", and with the numbers {list(names)}" if names else ""
 
     def _cached(self, store: SiteStore, chosen: Sequence[StoredSeries]) -> Arrays:
-        """The prepared slices. What was made of an older version goes, and with it whoever withdrew."""
-        place = sha256(str(store.folder.resolve()).encode()).hexdigest()[:16]
-        current = f"{place}-{store.version[:16]}"
-        folder = _private_folder()
-        for path in folder.glob(f"{place}-*"):
-            if not path.name.startswith(current):
-                with suppress(OSError):  # of another user; then it is that one's to remove
-                    path.unlink()
+        """The prepared slices."""
         asked = json.dumps([self.settings.model_dump(), _code_version()], sort_keys=True)
         return cached(
-            f"{folder.name}/{current}",
+            f"{_private_folder().name}/{_called(store)}",
             sha256(asked.encode()).hexdigest(),
             lambda: {
                 "images": np.stack(
@@ -171,6 +165,23 @@ class LesionTask:
                 )
             },
         )
+
+
+def _called(store: SiteStore) -> str:
+    """What the cache calls a store: where it is, and its version."""
+    return f"{_place(store)}-{store.version[:16]}"
+
+
+def _place(store: SiteStore) -> str:
+    return sha256(str(store.folder.resolve()).encode()).hexdigest()[:16]
+
+
+def _forget_others(store: SiteStore) -> None:
+    """Remove what was made of another version of the store, and with it whoever withdrew, be it everybody."""
+    for path in _private_folder().glob(f"{_place(store)}-*"):
+        if not path.name.startswith(_called(store)):
+            with suppress(OSError):  # of another user; then it is that one's to remove
+                path.unlink()
 
 
 def _private_folder() -> Path:

@@ -5,6 +5,7 @@ from client_app.data.store.writer import StoreWriter
 from federation.errors import ConfigError, DataError
 from federation.tasks import load_task
 from tasks.ct_lesion import create
+from tasks.ct_lesion import task as module
 from tasks.nodule_ct.cohort import NoduleTask
 from tasks.nodule_ct.label import Label
 from tasks.split import in_train
@@ -133,6 +134,33 @@ def test_who_withdrew_is_in_no_cohort_and_in_no_cache(tmp_path, fill, cache):
     assert f"{3:016x}" not in everybody(task(store).cohort(0, 1))
     assert len(cache()) == 1
     assert not set(cache()) & set(before)
+
+
+def all_withdraw(store):
+    """Of a store of five whose slices were prepared."""
+    task(store).cohort(0, 1)
+    with StoreWriter(store) as writer:
+        for number in range(5):
+            writer.withdraw(f"{number:016x}", "opt-out")
+
+
+@pytest.mark.attack(LEFT, held_by="the cache is of one version of the store, and older ones go")
+def test_where_all_withdrew_nothing_is_in_the_cache(tmp_path, fill, cache):
+    fill(tmp_path / "store", rows(5))
+    all_withdraw(tmp_path / "store")
+    with pytest.raises(DataError, match="none of the 0 series"):
+        task(tmp_path / "store").cohort(0, 1)
+    assert not cache()
+
+
+@pytest.mark.mutant(LEFT, how="older versions go once there is somebody to prepare")
+def test_a_cache_that_is_looked_at_later_keeps_the_last_ones(tmp_path, fill, cache, monkeypatch):
+    fill(tmp_path / "store", rows(5))
+    all_withdraw(tmp_path / "store")
+    monkeypatch.setattr(module, "_forget_others", lambda _: None)
+    with pytest.raises(DataError, match="none of the 0 series"):
+        task(tmp_path / "store").cohort(0, 1)
+    assert len(cache()) == 1
 
 
 @pytest.mark.mutant(LEFT, how="the cache is of the folder, whatever is in it")
