@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from unicodedata import category, normalize
 
 from pydantic import Field
 
@@ -220,5 +221,9 @@ def any_listed(numbers: Iterable[str], listed: frozenset[str]) -> bool:
 
 
 def comparable(number: str) -> str:
-    """A patient's number as two people write the same one: without case, spaces and zeros in front."""
-    return "".join(number.split()).casefold().lstrip("0")
+    """A patient's number as two people write the same one: without case, spaces and zeros in front.
+
+    Nor does it matter whether digits are full-width, or what nobody sees stands between them.
+    """
+    seen = (each for each in normalize("NFKC", number) if category(each) not in ("Cf", "Cc"))
+    return "".join("".join(seen).split()).casefold().lstrip("0")

@@ -79,6 +79,11 @@ def test_to_say_it_again_changes_nothing(typed, custodian):
         (f"patient,born\n{PATIENT}\n", "line 2: no patient, or not 2 columns"),
         ("patient,born\nMustermann, Erika,1950\n", "line 2: no patient, or not 2 columns"),
         (f'patient\n"{PATIENT}\n', "line 2: this is no CSV"),
+        ("patient\n0-3\n1.23457E+11\n", "line 3: a spreadsheet has changed the number"),
+        ('patient;born\n"1,23457E+11";1950\n', "line 2: a spreadsheet has changed the number"),
+        ('patient\n"=""0012"""\n', "line 2: a spreadsheet has changed the number"),
+        ("patient\n'0012\n", "line 2: a spreadsheet has changed the number"),
+        ("patient\n########\n", "line 2: a spreadsheet has changed the number"),
         (f"patient\nM\xfcstermann {PATIENT}\n".encode("latin-1"), "is no UTF-8"),
     ],
 )

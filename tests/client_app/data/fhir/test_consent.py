@@ -324,6 +324,17 @@ def test_the_order_of_consents_changes_nothing(consents):
     assert both(*consents) == DENIED
 
 
-@pytest.mark.parametrize("number", ["0012-ab", "12-AB", " 12-Ab\t", "00 12-ab"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "0012-ab",
+        "12-AB",
+        " 12-Ab\t",
+        "00 12-ab",
+        "\ufeff12\u200b-ab",
+        "\uff11\uff12-\uff41\uff42",
+        "12\xa0-ab",
+    ],
+)
 def test_a_number_is_the_same_however_it_is_written(number):
     assert comparable(number) == "12-ab"
