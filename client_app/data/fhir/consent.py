@@ -126,7 +126,12 @@ def _stance(consent: Consent, rules: ConsentRules, today: date) -> Stance | Lite
         return "unclear"
     said = _of_provision(consent.provision, base, rules, today)
     silent = consent.provision.type is None and base is None and not consent.provision.provision
-    return "unclear" if silent else said
+    return "unclear" if silent or (said != "deny" and _untold_inside(consent.provision)) else said
+
+
+def _untold_inside(provision: Provision) -> bool:
+    """Whether an exception, or one of its own, does not say if it permits or denies, as R4 asks of it."""
+    return any(each.type is None or _untold_inside(each) for each in provision.provision)
 
 
 def _by_policy(consent: Consent) -> Stance | None:

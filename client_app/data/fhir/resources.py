@@ -89,7 +89,7 @@ class Valued(Part):
 
     code: Concept = Concept()
     value_quantity: Quantity | None = None
-    value_integer: Annotated[int, Field(strict=True)] | None = None
+    value_integer: Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)] | None = None  # R4, 2.24.0.1
     value_codeable_concept: Concept | None = None
 
 

@@ -114,6 +114,9 @@ def test_whoever_said_nothing_is_out_by_opt_in_and_in_by_opt_out():
         (consent({}, policy="NOPP"), UNCLEAR),
         (consent(permit(), policy="OPTOUT"), UNCLEAR),
         (consent(policy="OPTINR"), UNCLEAR),
+        (consent(permit({"purpose": RESEARCH})), UNCLEAR),
+        (consent(permit(permit({"code": [part(PART)]}))), UNCLEAR),
+        (consent(permit({"purpose": RESEARCH}, deny())), DENIED),
     ],
 )
 def test_a_consent_says(given, rules):
@@ -286,6 +289,12 @@ def test_a_consent_that_cannot_be_read_keeps_the_patient_out(strange):
 def test_leaving_out_what_cannot_be_read_lets_a_patient_in():
     readable = [each for each in (consent(permit()), consent({"type": "maybe"})) if each is not None]
     assert both(*readable) == PERMITTED
+
+
+@pytest.mark.mutant(UNREADABLE, how="an exception that does not say which is none")
+def test_an_exception_that_does_not_say_which_may_be_a_denial(monkeypatch):
+    monkeypatch.setattr(module, "_untold_inside", lambda _: False)
+    assert both(consent(permit({"purpose": RESEARCH}))) == PERMITTED
 
 
 provisions = st.recursive(

@@ -209,3 +209,5 @@ def test_a_whole_number_without_a_unit_is_a_count():
     count = {"resource": "Observation", "codes": ["loinc|1"], "unit": "1"}
     told = measured(code=(LOINC, "1"), valueQuantity=None, valueInteger=3)
     assert reading("count", told, definition=lung_nodule(features__count=count)).value == 3.0
+    raw = {"id": "o", "subject": {"reference": "Patient/p"}, "status": "final", "valueInteger": 10**400}
+    assert read(Observation, raw) is None, "no integer of FHIR, and more than a float holds"
