@@ -9,6 +9,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from unicodedata import category, normalize
 
 from federation.errors import ConfigError
 from federation.key_files import KEY_BYTES, kept_key
@@ -47,8 +48,8 @@ class Pseudonyms:
         return self._keyed("owner", "").hex()
 
     def patient(self, ehr_id: str) -> str:
-        """Who the hospital's patient ``ehr_id`` is here: 16 lowercase hex digits."""
-        return self._keyed("patient", _plain(ehr_id)).hex()[:16]
+        """Who the hospital's patient ``ehr_id`` is here, however it is written: 16 lowercase hex digits."""
+        return self._keyed("patient", comparable(ehr_id)).hex()[:16]
 
     def uid(self, uid: str) -> str:
         """What ``uid`` is called here: a UUID-derived UID (PS3.5 B.2), at most 44 characters."""
@@ -56,7 +57,7 @@ class Pseudonyms:
 
     def shift(self, ehr_id: str) -> timedelta:
         """How far all of the patient's dates go back: 30 to 1095 whole days, so that intervals stay."""
-        drawn = int.from_bytes(self._keyed("shift", _plain(ehr_id))[:16])
+        drawn = int.from_bytes(self._keyed("shift", comparable(ehr_id))[:16])
         return timedelta(days=_FEWEST_DAYS + drawn % (_MOST_DAYS - _FEWEST_DAYS + 1))
 
     def _keyed(self, what: str, name: str) -> bytes:
@@ -67,3 +68,13 @@ class Pseudonyms:
 def _plain(name: str) -> str:
     """Without the padding that DICOM adds and other records do not (PS3.5 6.2)."""
     return name.strip(" \0")
+
+
+def comparable(number: str) -> str:
+    """A patient's number as two people write the same one: without case, spaces and zeros in front.
+
+    Nor does it matter whether digits are full-width, or what nobody sees stands between them.
+    """
+    seen = (each for each in normalize("NFKC", number) if category(each) not in ("Cf", "Cc"))
+    plain = "".join("".join(seen).split()).casefold()
+    return plain.lstrip("0") or plain[-1:]

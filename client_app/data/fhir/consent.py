@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
-from unicodedata import category, normalize
 
 from pydantic import Field
 
 from client_app.data.fhir.parts import Code, Period
 from client_app.data.fhir.people import Consent, Provision
+from client_app.data.keys import comparable as comparable  # noqa: PLC0414  (for whoever imports it from here)
 from federation.schema import Frozen
 
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
@@ -223,12 +223,3 @@ def _later(consent: Consent, other: Consent) -> bool:
 def any_listed(numbers: Iterable[str], listed: frozenset[str]) -> bool:
     """Whether one of a patient's numbers is on a list of ``comparable`` ones."""
     return any(comparable(number) in listed for number in numbers)
-
-
-def comparable(number: str) -> str:
-    """A patient's number as two people write the same one: without case, spaces and zeros in front.
-
-    Nor does it matter whether digits are full-width, or what nobody sees stands between them.
-    """
-    seen = (each for each in normalize("NFKC", number) if category(each) not in ("Cf", "Cc"))
-    return "".join("".join(seen).split()).casefold().lstrip("0")

@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 from client_app.data.fhir.bundle import Json
 from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.codes import any_of, escaped
-from client_app.data.fhir.consent import ConsentRules, Decision, any_listed, comparable, decide
+from client_app.data.fhir.consent import ConsentRules, Decision, any_listed, decide
 from client_app.data.fhir.parts import Reference, read
 from client_app.data.fhir.people import Consent, Patient
+from client_app.data.keys import comparable
 from client_app.desk.patient_list import patients_in
 from federation.errors import DataError
 

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import UID
 
-from client_app.data.keys import Pseudonyms
+from client_app.data import keys as module
+from client_app.data.keys import Pseudonyms, comparable
 from federation.errors import ConfigError, DataError
 
+NEW = "a patient who withdrew, or has spent, is new by a number that is written otherwise"
 KEY, OTHER = Pseudonyms(bytes(range(32))), Pseudonyms(bytes(32))
 
 
@@ -24,6 +26,26 @@ def test_a_patient_is_one_pseudonym_in_every_run_and_another_at_every_site():
 def test_padding_makes_no_other_patient():
     assert KEY.patient("4711 ") == KEY.patient("4711\0") == KEY.patient("4711")
     assert KEY.shift("4711 ") == KEY.shift("4711")
+
+
+@pytest.mark.attack(NEW, held_by="pseudonyms are of numbers without case, spaces and zeros in front")
+@pytest.mark.parametrize("written", ["004711-A", "4711-a", " 4711 -A", "\ufeff4711-A"])
+def test_a_number_that_is_written_otherwise_makes_no_other_patient(written):
+    assert KEY.patient(written) == KEY.patient("4711-A") != KEY.patient("4712-A")
+    assert KEY.shift(written) == KEY.shift("4711-A")
+
+
+@pytest.mark.mutant(NEW, how="pseudonyms are of numbers as they are")
+def test_of_a_number_as_it_is_the_pseudonym_is_another(monkeypatch):
+    monkeypatch.setattr(module, "comparable", str)
+    assert KEY.patient("004711-A") != KEY.patient("4711-A")
+
+
+@pytest.mark.parametrize(
+    ("number", "plain"), [("000", "0"), ("0", "0"), ("", ""), ("0a", "a"), ("00 1", "1")]
+)
+def test_a_number_of_zeros_is_not_nobodys(number, plain):
+    assert comparable(number) == plain
 
 
 @given(st.text())
