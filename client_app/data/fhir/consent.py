@@ -1,10 +1,11 @@
 """What a patient's consents say of research (FHIR R4, 6.2), read so that doubt means no.
 
-A permission counts only where it is certain: the consent is active, of scope research, and today lies in its
-period. One that is limited, to somebody, to an action or to some of the data, counts only where it is limited
-to parts of the hospital's consent form that its settings name. A denial counts wherever it may be meant: at
-any depth, whatever it is limited to, unless its period is surely over, or its purpose surely another one. A
-consent that was rejected, or that permitted and was ended, is a denial until a later one permits.
+A permission counts only where it is certain: the consent is active, of scope research, of no later day, and
+today lies in its period. One that is limited, to somebody, to an action or to some of the data, counts only
+where it is limited to parts of the hospital's consent form that its settings name. A denial counts wherever
+it may be meant: at any depth, whatever it is limited to, unless its period is surely over, or its purpose
+surely another one. A consent that was rejected, or that permitted and was ended, is a denial until a later
+one permits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -92,7 +93,7 @@ def decide(consents: Sequence[Consent | None], rules: ConsentRules, today: date)
                 return Decision(False, "denied")
             if stance == "unclear":
                 return Decision(False, "unreadable-consent")
-            if stance == "permit" and _RESEARCH in consent.scope.codes:
+            if stance == "permit" and _RESEARCH in consent.scope.codes and not _to_come(consent, today):
                 permits.append(consent)
         elif consent.status == "rejected" or (consent.status == "inactive" and _once_permitted(consent)):
             ended.append(consent)
@@ -211,6 +212,11 @@ def _may_hold(period: Period, today: date) -> bool:
     """Whether today may lie in it."""
     begun = period.start is None or period.start.earliest <= today
     return begun and (period.end is None or today <= period.end.latest)
+
+
+def _to_come(consent: Consent, today: date) -> bool:
+    """Whether it says that it was given on a later day; by such a mistake it would outlast every denial."""
+    return consent.date_time is not None and consent.date_time.earliest > today
 
 
 def _later(consent: Consent, other: Consent) -> bool:

@@ -255,6 +255,20 @@ def test_active_consents_do_not_say_it_all():
     assert both(*active) == PERMITTED
 
 
+@pytest.mark.attack(ENDED, held_by="only a later permission takes the place of one that was ended")
+@pytest.mark.parametrize("given", ["2062-01-10", "2027", "2026-06-16"])
+def test_a_permission_of_a_day_to_come_is_none_yet(given):
+    mistyped = consent(permit(), dateTime=given)
+    assert both(mistyped) == NOTHING
+    assert both(mistyped, TAKEN_BACK[0]) == DENIED
+
+
+@pytest.mark.mutant(ENDED, how="a permission is as late as it says")
+def test_a_mistyped_year_outlasts_a_denial(monkeypatch):
+    monkeypatch.setattr(module, "_to_come", lambda *_: False)
+    assert both(consent(permit(), dateTime="2062-01-10"), TAKEN_BACK[0]) == PERMITTED
+
+
 def test_whoever_permits_again_is_in_again():
     ended = consent(permit(), status="inactive", dateTime=BEFORE)
     assert both(ended, consent(permit())) == PERMITTED
