@@ -32,6 +32,7 @@ _FACTS = {
     "LossyImageCompression": "lossy",
 }
 _LONGEST_FACT = 64
+_TOO_LARGE = 1000  # mm, kV and T alike; such a number is another thing, perhaps somebody's
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,15 @@ def volume(instances: Sequence[Dataset]) -> Volume:
     slices = _sorted(list(_slices(_once(instances))))
     _regular([each.place for each in slices])
     place = slices[0].place
-    values = np.stack([each.values for each in slices])
     modality = str(first.Modality)
+    between = _between([each.place for each in slices], modality)
+    if not between < _TOO_LARGE:
+        raise Refused("bad-geometry", f"slices of {_TOO_LARGE} mm or more cannot be")
+    values = np.stack([each.values for each in slices])
     try:
         return Volume(
             values=compact(values.astype(np.float32)) if values.dtype != np.int16 else values,
-            spacing=(_between([each.place for each in slices], modality), *place.spacing),
+            spacing=(between, *place.spacing),
             directions=_directions(place),
             modality=modality,
             facts=_facts(first),
@@ -193,12 +197,11 @@ def _facts(dataset: Dataset) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     for keyword, name in _FACTS.items():
         value = dataset.get(keyword)
-        if isinstance(value, MultiValue):
+        if isinstance(value, MultiValue) and all(isinstance(each, str) for each in value):
             value = "/".join(map(str, value))
-        if isinstance(value, float) and np.isfinite(value):
-            facts[name] = float(value)
-        elif isinstance(value, int):
-            facts[name] = int(value)
+        if isinstance(value, float | int):
+            if abs(value) < _TOO_LARGE:
+                facts[name] = float(value)
         elif isinstance(value, str) and 0 < len(value) <= _LONGEST_FACT:
             facts[name] = value
     return facts

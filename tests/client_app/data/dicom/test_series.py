@@ -4,10 +4,12 @@ from pydicom import Dataset
 from pydicom.config import disable_value_validation
 from pydicom.uid import EnhancedCTImageStorage
 
+from client_app.data.dicom import series as module
 from client_app.data.dicom.series import volume
 from client_app.data.refusal import Refused
 from tests.client_app.data.dicom.conftest import SERIES, ct_slice
 
+NUMBER = "a patient's number in the place of a voltage, which the store would keep"
 SHIFTED = "slices of a wrong order, or with some missing, are learnt from as if they were whole"
 
 
@@ -218,6 +220,25 @@ def without_end(name):
 def test_a_fact_is_a_number_that_a_manifest_can_hold():
     assert "kvp" not in volume([without_end("KVP")]).facts
     assert "slice_thickness" not in volume([without_end("SliceThickness"), ct_slice(1)]).facts
+
+
+@pytest.mark.attack(NUMBER, held_by="a fact is a number that can be one")
+@pytest.mark.parametrize("name", ["KVP", "MagneticFieldStrength"])
+def test_a_number_that_can_be_no_fact_is_none(name):
+    found = volume([ct_slice(0, **{name: 482135})]).facts
+    assert found == volume([ct_slice(0)]).facts
+    assert volume([ct_slice(0, **{name: [482135, 1]})]).facts == found
+
+
+@pytest.mark.attack(NUMBER, held_by="a fact is a number that can be one")
+def test_a_number_that_can_be_no_thickness_is_refused(refused):
+    assert refused(volume, [ct_slice(0, SliceThickness=482135)]) == "bad-geometry"
+
+
+@pytest.mark.mutant(NUMBER, how="whatever number stands there is a fact")
+def test_a_patients_number_would_be_a_fact(monkeypatch):
+    monkeypatch.setattr(module, "_TOO_LARGE", float("inf"))
+    assert volume([ct_slice(0, KVP=482135)]).facts["kvp"] == 482135
 
 
 STRANGE = {
