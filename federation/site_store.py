@@ -119,10 +119,12 @@ class Standing(NamedTuple):
     Attributes:
         asked: when everybody in the store was last asked for, with its time zone; None if they never were.
         gone: the pseudonyms of those of whom everything was taken out.
+        taken_out: how many series were ever taken out, of them and of whoever has others left.
     """
 
     asked: datetime | None
     gone: frozenset[str]
+    taken_out: int
 
 
 def array_path(folder: Path, digest: str) -> Path:
@@ -177,8 +179,9 @@ def standing(folder: Path) -> Standing:
     with _reading(folder) as rows:
         gone = rows.execute("SELECT patient FROM series GROUP BY patient HAVING count(*) = count(withdrawn)")
         patients = frozenset(row[0] for row in gone)
+        (taken_out,) = rows.execute("SELECT count(withdrawn) FROM series").fetchone()
         asked = rows.execute("SELECT at FROM consent_asked ORDER BY rowid DESC LIMIT 1").fetchone()
-    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), patients)
+    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), patients, taken_out)
 
 
 def row_of(row: tuple[str, ...]) -> StoredSeries:

@@ -171,7 +171,7 @@ class Custodian:
         if study.secure_sum is not None:
             self._members(study)  # before anything is set aside for sums that cannot be made
         opened = self._opened
-        if opened is None or opened.study.id != study.id or opened.withdrawn != self._opener.withdrawn():
+        if opened is None or opened.study.id != study.id or not self._opener.is_as_it_was(opened):
             self._opened = None
             self._end_expired()
             self._opened = opened = self._opener.open(study)

@@ -55,6 +55,7 @@ class Opened:
         network: the same one, whose parameters every request sets anew.
         held_out: the held-out patients who have consented and have budget left; their cost is set aside.
         withdrawn: everybody who had withdrawn when it was opened.
+        taken_out: how many series had been taken out of the hospital's store by then.
         version: which state of the hospital's data it is; empty where data have no versions.
     """
 
@@ -64,6 +65,7 @@ class Opened:
     network: nn.Module
     held_out: Callable[[], Examples]
     withdrawn: frozenset[str]
+    taken_out: int
     version: str
 
 
@@ -101,7 +103,7 @@ class Opener:
         engine = engine_for(study, network, self._config.resources)
         if study.privacy.mode != "none":
             require_rehearsal(study, network, self._keys.noise, engine)
-        withdrawn = self.withdrawn()
+        withdrawn, taken_out = self.withdrawn(), self.taken_out()
         cohort = load_cohort(self._config.data, study.task)
         takers = self._takers(study, cohort)
         training = LocalTraining(
@@ -113,13 +115,28 @@ class Opener:
             resources=self._config.resources.model_copy(update={"engine": engine}),
         )
         return Opened(
-            study, takers, training, network, lambda: self._held_out(study, cohort), withdrawn, cohort.version
+            study=study,
+            takers=takers,
+            training=training,
+            network=network,
+            held_out=lambda: self._held_out(study, cohort),
+            withdrawn=withdrawn,
+            taken_out=taken_out,
+            version=cohort.version,
         )
 
     def withdrawn(self) -> frozenset[str]:
         """Whoever has withdrawn by now: here, or in the record, so that the ingest took them out."""
         gone = standing_of(self._config.data).gone
         return self._ledger.consent.withdrawn.union(self._keys.pseudonym(identity) for identity in gone)
+
+    def is_as_it_was(self, opened: Opened) -> bool:
+        """Whether nobody has withdrawn, and nothing was taken out, since a study was opened."""
+        return (opened.withdrawn, opened.taken_out) == (self.withdrawn(), self.taken_out())
+
+    def taken_out(self) -> int:
+        """How many series the ingest has taken out by now, be it of somebody who has others left."""
+        return standing_of(self._config.data).taken_out
 
     def _takers(self, study: Study, cohort: Cohort) -> Takers:
         def with_budget(examples: Examples) -> Takers:

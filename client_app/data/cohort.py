@@ -38,7 +38,7 @@ def standing_of(data: SimulatedData) -> Standing:
         DataError: the store is damaged, or another release's.
         StorageError: it cannot be read at this moment.
     """
-    return standing(data.folder) if has_store(data.folder) else Standing(None, frozenset())
+    return standing(data.folder) if has_store(data.folder) else Standing(None, frozenset(), 0)
 
 
 def _check(examples: Examples, spec: TaskSpec) -> None:

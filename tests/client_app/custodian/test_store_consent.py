@@ -14,9 +14,11 @@ from client_app.data.volume import Volume
 from client_app.training.batches import Patients
 from federation.messages import RefusalReply, TrainReply, TrainRequest
 from federation.site_store import open_store
+from tasks.split import in_train
 
 AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 GOES_ON = "to train on, with a patient whom the record has taken out"
+TAKEN_BACK = "to train on, with images that were taken back, since their patient has others"
 STALE = "to train on what was consented to long ago"
 
 
@@ -97,10 +99,63 @@ def test_a_custodian_that_knows_its_ledger_only_goes_on_with_them(
     train, trained, store, monkeypatch, custodian
 ):
     monkeypatch.setattr(custodian._opener, "withdrawn", lambda: custodian.ledger.consent.withdrawn)
+    monkeypatch.setattr(custodian._opener, "taken_out", lambda: 0)
     train(1)
     take_out(store, min(trained[-1]))
     train(2)
     assert len(trained) == 1, "the study was not opened again"
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many pictures were trained on, whenever a study was opened."""
+    seen = []
+
+    class Counted(Patients):
+        def __init__(self, examples):
+            super().__init__(examples)
+            seen.append(len(examples))
+
+    monkeypatch.setattr(opening, "Patients", Counted)
+    return seen
+
+
+def take_back(store, patient):
+    """One of two series of a patient, as where it was somebody else's."""
+    with StoreWriter(store) as writer:
+        writer.retract(f"2.25.1{patient}", "no-longer-wanted")
+
+
+@pytest.fixture
+def has_two(store):
+    """A training patient with a second series."""
+    patient = next(each.patient for each in open_store(store).series if in_train(each.patient))
+    with StoreWriter(store) as writer:
+        writer.add(
+            Volume(np.zeros((3, 12, 12), np.int16), (2.0, 0.75, 0.75), AXIAL, "CT"),
+            patient=patient,
+            series=f"2.25.1{patient}",
+            features={"label": "benign"},
+            provenance={},
+        )
+    return patient
+
+
+@pytest.mark.attack(TAKEN_BACK, held_by="how many series were taken out, looked at before and after a charge")
+def test_the_next_round_goes_without_a_series_that_was_taken_back(train, counted, store, has_two):
+    assert isinstance(train(1), TrainReply)
+    take_back(store, has_two)
+    assert isinstance(train(2), TrainReply)
+    assert counted[-1] == counted[0] - 1
+
+
+@pytest.mark.mutant(TAKEN_BACK, how="looks at patients alone")
+def test_a_custodian_that_knows_patients_only_goes_on_with_it(train, counted, store, has_two, monkeypatch):
+    monkeypatch.setattr(opening.Opener, "taken_out", lambda _: 0)
+    train(1)
+    take_back(store, has_two)
+    train(2)
+    assert len(counted) == 1, "the study was not opened again"
 
 
 @pytest.mark.attack(STALE, held_by="the rule consent-too-old")

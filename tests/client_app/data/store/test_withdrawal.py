@@ -31,7 +31,7 @@ def test_only_who_has_nothing_left_is_gone(writer, folder, put):
     put(writer, 1)
     put(writer, 2, whose=1)
     put(writer, 3)
-    assert standing(folder) == (None, frozenset())
+    assert standing(folder) == (None, frozenset(), 0)
     writer.retract("2.25.1", "no-longer-wanted")
     assert not standing(folder).gone
     writer.retract("2.25.2", "not-found")
