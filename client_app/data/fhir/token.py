@@ -1,5 +1,6 @@
 """OAuth2 client credentials (RFC 6749, section 4.4): a token, fetched when it is needed, and renewed."""
 
+import json
 import stat
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from federation.errors import ConfigError
 # A token that is about to run out may do so on its way.
 _MARGIN_SECONDS = 10.0
 _LIFETIME_SECONDS = 300.0  # of a token that does not say
+_LONGEST_ANSWER = 1 << 18  # bytes
+_LONGEST_SECONDS = 60.0
 
 
 class Tokens:
@@ -49,22 +52,36 @@ class Tokens:
 
     def _fetch(self, http: httpx.Client, url: str) -> tuple[str, float]:
         credentials = httpx.BasicAuth(self._settings.client_id or "", self._secret)
-        answer = http.post(url, data={"grant_type": "client_credentials"}, auth=credentials)
-        if answer.status_code in (400, 401, 403):
-            raise ConfigError(
-                f"the token server refuses the client (HTTP {answer.status_code}); see to "
-                "ingest.fhir.client_id and to what secret_file holds"
-            )
-        answer.raise_for_status()
+        form, plain = {"grant_type": "client_credentials"}, {"Accept-Encoding": "identity"}
+        with http.stream("POST", url, data=form, auth=credentials, headers=plain) as answer:
+            if answer.status_code in (400, 401, 403):
+                raise ConfigError(
+                    f"the token server refuses the client (HTTP {answer.status_code}); see to "
+                    "ingest.fhir.client_id and to what secret_file holds"
+                )
+            answer.raise_for_status()
+            body = _beginning(answer)
         try:
-            told = answer.json()
+            told = json.loads(body)
             token, seconds = told["access_token"], float(told.get("expires_in", _LIFETIME_SECONDS))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             token, seconds = None, 0.0
         # It goes into a header as it is.
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigError(f"{url} gives no token; see to ingest.fhir.token_url")
         return token, seconds
+
+
+def _beginning(answer: httpx.Response) -> bytes:
+    """All of an answer, or more of it than a token is long."""
+    body, started = bytearray(), time.monotonic()
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > _LONGEST_ANSWER:
+            break
+        if time.monotonic() - started > _LONGEST_SECONDS:
+            raise httpx.ReadTimeout("a token does not come")
+    return bytes(body)
 
 
 def _secret(path: Path) -> str:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from fhir_scripted import page, scripted, three_pages
 from pydantic import ValidationError
 
+from client_app.data.fhir import token
 from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.settings import FhirSettings
 from federation.certificates import key_pem, new_key, self_signed, utc_now
@@ -24,6 +25,7 @@ SECRET = "a-secret-of-the-client"  # noqa: S105
 QUERY = {"identifier": "MRN-SECRET"}
 ELSEWHERE = "credentials to another server"
 IN_LOGS = "patients' numbers in logs"
+ENDLESS = "a token server that fills the memory"
 TO_NOTHING = "a page that has no end and unpacks to nothing"
 
 
@@ -145,6 +147,22 @@ def test_a_token_that_is_never_accepted_is_renewed_once(credentials):
     assert len(server.asked) == 4
 
 
+LONG = b" " * 2**26
+
+
+@pytest.mark.attack(ENDLESS, held_by="no more is read than a token is long")
+def test_of_a_token_that_does_not_end_only_the_beginning_is_read():
+    with scripted(lambda _: (200, {}, LONG)) as server, httpx.stream("GET", server.url) as answer:
+        assert len(token._beginning(answer)) < 2**20
+        assert answer.num_bytes_downloaded < 2**20
+
+
+@pytest.mark.mutant(ENDLESS, how="all of it is read")
+def test_whoever_reads_all_of_it_has_it_in_memory():
+    with scripted(lambda _: (200, {}, LONG)) as server:
+        assert len(httpx.get(server.url).content) == len(LONG)
+
+
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
@@ -152,6 +170,8 @@ def test_a_token_that_is_never_accepted_is_renewed_once(credentials):
         ((200, {}, {"no": "token"}), "gives no token"),
         ((200, {}, {"access_token": "two\nlines"}), "gives no token"),
         ((200, {}, b"<html>"), "gives no token"),
+        ((200, {}, b"[" * 2**16), "gives no token"),
+        ((200, {}, b" " * 2**22), "gives no token"),
     ],
 )
 def test_a_token_server_that_gives_none_is_named(answer, match, credentials):
