@@ -69,6 +69,8 @@ def pacs(
 ) -> None:
     """Take the cohort's studies from the archive into the store; broken off, it goes on where it was.
 
+    Exit code 1 where the archive did not give some of them whole.
+
     Of a list or of a modality only what is in the cohort is taken: consent and labels are the record's. Then
     nothing leaves the store; else the studies that are no longer in the cohort do.
     """
@@ -82,8 +84,12 @@ def pacs(
     if filled.outside:
         click.echo(f"not in the cohort: {filled.outside} studies")
     if filled.missing:
-        click.echo(f"not in the archive: {filled.missing} of those that were named")
+        click.echo(f"not in the archive: {filled.missing} of those that were wanted")
     _tell(filled)
+    for reason, count in filled.broken.items():
+        click.echo(f"{count} studies were broken off: {reason}", err=True)
+    if filled.broken:
+        sys.exit(1)
 
 
 @ingest.command()

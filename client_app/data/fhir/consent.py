@@ -18,7 +18,7 @@ from pydantic import Field
 
 from client_app.data.fhir.parts import Code, Period
 from client_app.data.fhir.people import Consent, Provision
-from client_app.data.keys import comparable as comparable  # noqa: PLC0414  (for whoever imports it from here)
+from client_app.data.keys import comparable
 from federation.schema import Frozen
 
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"

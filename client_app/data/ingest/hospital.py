@@ -16,6 +16,7 @@ from client_app.data.fhir.quality import quality
 from client_app.data.fhir.settings import FhirSettings
 from client_app.data.ingest.consent import heed
 from client_app.data.ingest.images import TableIngest
+from client_app.data.ingest.incoming import Incoming
 from client_app.data.ingest.journal import Journal
 from client_app.data.ingest.run import CohortIngest, Filled, Told
 from client_app.data.ingest.settings import IngestSettings, not_given
@@ -92,7 +93,7 @@ class HospitalIngest:
                     store=store,
                     pseudonyms=pseudonyms,
                     options=settings.deidentify,
-                    folder=settings.folder / "incoming",
+                    incoming=Incoming(settings.folder / "incoming"),
                 )
                 return run.take(cases, told, named=named, again=again)
 
@@ -139,6 +140,8 @@ class HospitalIngest:
             StorageError: the disk did not take it.
         """
         with self._opened() as (pseudonyms, journal, store), self._gate() as gate:
+            # Of a study that was broken off nobody knows here whose it is.
+            Incoming(self._settings.folder / "incoming").keep_only(())
             asked = datetime.now(UTC)
             decisions = gate.check(journal.patients())
             return heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)

@@ -1,16 +1,15 @@
 """A cohort's studies, from the archive into the store: each once, whatever dies in between."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 
 from client_app.data.deidentify.options import Options
 from client_app.data.fhir.gate import chunks
 from client_app.data.fhir.judge import Case
+from client_app.data.ingest.incoming import Incoming
 from client_app.data.ingest.journal import Entry, Journal
 from client_app.data.ingest.shelf import Shelf
 from client_app.data.ingest.study import ReadStudy, read_study
@@ -20,7 +19,7 @@ from client_app.data.refusal import Refused
 from client_app.data.store.writer import StoreWriter
 from federation.errors import RunError
 
-_IN_A_ROW = 3  # studies that the archive does not give whole, before nothing more is asked for
+_IN_A_ROW = 3  # studies that the archive does not give whole, before it is asked whether it is there at all
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,15 @@ class Filled:
         version: of the store.
         refused: how many files and series are not in it, by rule.
         outside: studies that the archive has of those that were named, and the cohort has not.
-        missing: of those that were named, how many the archive has not.
+        missing: of those that were wanted, how many the archive has not.
+        broken: how many the archive did not give whole, by what went wrong; the next try asks again.
     """
 
     version: str
     refused: Mapping[str, int] = field(default_factory=Counter)
     outside: int = 0
     missing: int = 0
+    broken: Mapping[str, int] = field(default_factory=Counter)
 
 
 class CohortIngest:
@@ -67,7 +68,7 @@ class CohortIngest:
         store: where series go.
         pseudonyms: of the site.
         options: what de-identification lets through.
-        folder: for files on their way, of the ingest alone.
+        incoming: for files on their way.
     """
 
     def __init__(
@@ -78,12 +79,12 @@ class CohortIngest:
         store: StoreWriter,
         pseudonyms: Pseudonyms,
         options: Options,
-        folder: Path,
+        incoming: Incoming,
     ) -> None:
         self._source, self._journal, self._store = source, journal, store
-        self._pseudonyms, self._options, self._folder = pseudonyms, options, folder
+        self._pseudonyms, self._options, self._incoming = pseudonyms, options, incoming
         self._shelf = Shelf(journal, store, pseudonyms)
-        self._broken_off = 0
+        self._in_a_row = 0
 
     def take(
         self,
@@ -95,7 +96,8 @@ class CohortIngest:
     ) -> Filled:
         """Pull whatever is not there yet, and put it into the store.
 
-        What the archive does not give is asked for the next time. Series of studies that are no longer wanted
+        A study that the archive has more of than before is taken anew; what it does not give is asked for the
+        next time. Series of studies that are no longer wanted
         leave the store, unless only some were named.
 
         Args:
@@ -105,29 +107,31 @@ class CohortIngest:
             again: looks again at what was refused.
 
         Raises:
-            RunError: the archive cannot be asked, or does not give several studies in a row; what is in the
-                store stays, and the next try goes on.
+            RunError: the archive cannot be asked; what is in the store stays, and the next try goes on.
             StorageError: the disk did not take it.
         """
+        wanted = {self._pseudonyms.uid(case.study_uid) for case in cases}
+        self._incoming.keep_only(wanted)
         refs: dict[str, StudyRef] | None = None
         outside = missing = 0
         if named is None:
-            self._shelf.keep_only("cohort", {self._pseudonyms.uid(case.study_uid) for case in cases})
+            self._shelf.keep_only("cohort", wanted)
         else:
             refs = self._found(named)
             cases = [case for case in cases if case.study_uid in refs]
             outside, missing = len(refs) - len(cases), len(named.missing(refs.values()))
         seen, taken = 0, 0
+        broken: Counter[str] = Counter()
         for some in chunks(cases):
-            todo = [case for case in some if not self._journal.is_done(self._entry(case), again=again)]
-            seen += len(some) - len(todo)
-            found = self._found_of(todo) if refs is None else refs
-            for case in todo:
+            found = self._found_of(some) if refs is None else refs
+            for case in some:
                 if ref := found.get(case.study_uid):
-                    taken += self._take(case, ref)
+                    taken += self._take(case, ref, broken, again=again)
+                else:
+                    missing += 1
                 seen += 1
                 told(Taken(seen, len(cases), taken))
-        return Filled(self._store.seal(), self._journal.refused("cohort"), outside, missing)
+        return Filled(self._store.seal(), self._journal.refused("cohort"), outside, missing, broken)
 
     def _found_of(self, cases: Sequence[Case]) -> dict[str, StudyRef]:
         return self._found(Wanted(studies=tuple(case.study_uid for case in cases))) if cases else {}
@@ -135,29 +139,35 @@ class CohortIngest:
     def _found(self, wanted: Wanted) -> dict[str, StudyRef]:
         return {ref.uid: ref for ref in self._source.find(wanted)}
 
-    def _take(self, case: Case, ref: StudyRef) -> int:
-        """How many series of a study are in the store."""
-        entry = self._entry(case)
-        folder = self._folder / entry.key
+    def _take(self, case: Case, ref: StudyRef, broken: Counter[str], *, again: bool) -> int:
+        """How many series of a study are new in the store, or were taken anew."""
+        entry = self._entry(case, ref)
+        if self._journal.is_done(entry, again=again):
+            self._incoming.remove(entry.key)  # of one that died before it did
+            return 0
+        files = self._source.fetch(ref, self._incoming.of(entry.key))
         try:
-            read = read_study(case, self._source.fetch(ref, folder), self._pseudonyms, self._options)
+            read = read_study(case, files, self._pseudonyms, self._options)
         except Refused as reason:
             read = ReadStudy({}, {reason.rule: 1})
-        except RunError:
-            self._broken_off += 1
-            if self._broken_off == _IN_A_ROW:
-                raise
+        except RunError as error:
+            broken[str(error)] += 1
+            self._in_a_row += 1
+            if self._in_a_row == _IN_A_ROW:
+                self._found_of([case])  # which ends it where the archive is gone
+                self._in_a_row = 0
             return 0
-        self._broken_off = 0
+        self._in_a_row = 0
         outcome = self._shelf.put(
             entry, read.series, features=case.features, why=case.why, refused=read.refused
         )
-        shutil.rmtree(folder, ignore_errors=True)  # nothing that names somebody stays
+        self._incoming.remove(entry.key)
         return len(outcome.series)
 
-    def _entry(self, case: Case) -> Entry:
-        """It is seen to again where the record, or the hospital, says something else of it."""
+    def _entry(self, case: Case, ref: StudyRef) -> Entry:
+        """It is seen to again where record, hospital or archive says something else of it."""
         said = {"patient": case.patient, "features": dict(case.features), "why": case.why}
-        wanted = json.dumps([said, self._options.model_dump(mode="json")], sort_keys=True)
+        options = self._options.model_dump(mode="json")
+        wanted = json.dumps([said, options, ref.instances], sort_keys=True)
         key = self._pseudonyms.uid(case.study_uid)
         return Entry(key, "cohort", case.patient, sha256(wanted.encode()).hexdigest())

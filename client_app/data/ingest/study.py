@@ -12,10 +12,9 @@ from client_app.data.deidentify.options import Options
 from client_app.data.deidentify.profile import deidentify
 from client_app.data.dicom.door import read_instance
 from client_app.data.dicom.series import volume
-from client_app.data.fhir.consent import comparable
 from client_app.data.fhir.judge import Case
 from client_app.data.ingest.shelf import Made
-from client_app.data.keys import Pseudonyms
+from client_app.data.keys import Pseudonyms, comparable
 from client_app.data.refusal import Refused
 from client_app.data.volume import Volume
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client_app.data.fhir.consent import comparable
+from client_app.data.keys import comparable
 from client_app.data.store.rows import check
 from federation.errors import DataError
 from federation.site_store import Fact

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_app.data.fhir import consent as module
-from client_app.data.fhir.consent import ConsentRules, comparable, decide
+from client_app.data.fhir.consent import ConsentRules, decide
 from client_app.data.fhir.parts import read
 from client_app.data.fhir.people import Consent
+from client_app.data.keys import comparable
 
 TODAY = date(2026, 6, 15)
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -222,7 +223,8 @@ class TestDicom:
     @pytest.fixture
     def study(self, clinic):
         """Two series, a folder each."""
-        [study] = studies(1, slices=4, series=2)
+        [study] = studies(1, slices=4)
+        study = replace(study, series=2)
         for dataset in study.instances():
             folder = clinic.images / f"series-{dataset.SeriesNumber}" / "below"
             folder.mkdir(parents=True, exist_ok=True)
