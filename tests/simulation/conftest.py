@@ -17,6 +17,13 @@ import pytest
 from federation.overrides import quoted
 from simulation.simulate import main
 
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A run with its comparison is seven runs."""
+    if "compared" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.deployment)
+
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 

@@ -463,6 +463,7 @@ def test_a_full_disk_at_a_checkpoint_fails_the_run_and_leaves_nothing_half_writt
     assert out.endswith(f"{folder}\n")
 
 
+@pytest.mark.deployment  # for its time
 def test_ctrl_c_ends_cleanly_with_the_record_of_what_was_finished(start):
     process, folder = start("rounds=60000", "privacy=none")
     for line in process.stdout:
