@@ -47,14 +47,20 @@ def deidentify(
     from client_app.data.refusal import Refused  # noqa: PLC0415
 
     options = Options(allow_heads=allow_heads, trust_annotation=trust_annotation)
+    refused = 0
     if explain:
-        for file in files:
-            print_table(explained(file, options))
+        for number, file in enumerate(files, start=1):
+            try:
+                print_table(explained(file, options))
+            except Refused as error:
+                refused += 1
+                click.echo(f"file {number} refused ({error.rule}): {error}", err=True)
+        if refused:
+            sys.exit(1)
         return
     if to is None or key is None:
         raise click.UsageError("give --to and --key, or --explain")
     pseudonyms = Pseudonyms.kept_at(key)
-    refused = 0
     for number, file in enumerate(files, start=1):
         try:
             click.echo(deidentify_file(file, to, pseudonyms, options))
