@@ -48,7 +48,9 @@ _again = click.option(
 @ingest.command()
 @site_option
 @click.option(
-    "--accessions", type=_FILE, help="Only these accession numbers: a line each, or a CSV's first column."
+    "--accessions",
+    type=_FILE,
+    help="Only these accession numbers: a line each, or the first column of a CSV without a heading.",
 )
 @click.option("--studies", type=_FILE, help="Only these Study Instance UIDs, likewise.")
 @click.option("--modality", help="Only studies of this modality, e.g. CT, with --since and --until.")

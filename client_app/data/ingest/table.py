@@ -55,7 +55,11 @@ def rows_of(table: Path) -> tuple[Row, ...]:
     places = {name: heading.index(name) for name in heading}
     if not rows or len(places) < len(heading) or not places.keys() >= set(_OWN):
         raise DataError(f"{table} has no rows, or not each of the columns {' and '.join(_OWN)} once")
-    check("0" * 16, "0", dict.fromkeys(places.keys() - set(_OWN), 0))
+    for name in sorted(places.keys() - set(_OWN)):
+        try:
+            check("0" * 16, "0", {name: 0})
+        except DataError as error:
+            raise DataError(f"column {places[name] + 1} of {table}: {error}") from None
     for number, row in enumerate(rows, 2):
         if len(row) != len(heading) or not all(row[places[name]] for name in _OWN):
             raise DataError(
