@@ -1,6 +1,7 @@
 """``wardround-site ingest``: from the hospital's archive and record into the site store."""
 
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,8 +153,7 @@ def consent(file: Path) -> None:
     from client_app.site import hospital  # noqa: PLC0415
 
     gone = HospitalIngest(settings_of(hospital(file))).consent()
-    for rule, count in sorted(gone.items()):
-        click.echo(f"{count} patients taken out by {rule}")
+    _tell_gone(gone)
     click.echo(f"{sum(gone.values())} patients taken out")
 
 
@@ -199,7 +199,15 @@ def _progress(what: str) -> "Told":
     return told
 
 
+def _tell_gone(gone: Mapping[str, int]) -> None:
+    for rule, count in sorted(gone.items()):
+        click.echo(f"{count} patients taken out by {rule}")
+
+
 def _tell(filled: "Filled") -> None:
+    _tell_gone(filled.gone)
     for rule, count in sorted(filled.refused.items()):
         click.echo(f"refused by {rule}: {count}")
+    if filled.left:
+        click.echo(f"left the store, or replaced: {filled.left} series")
     click.echo(f"store version {filled.version}")

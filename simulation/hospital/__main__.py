@@ -23,7 +23,9 @@ data: {{folder: {store}, parts: [0], of: 1}}
 policy:
   purposes: ["demonstration*"]
   tasks: [tasks.ct_lesion]
-  task_options: any
+  task_options:
+    {{label: [malignancy], classes: ["benign,malignant"], covariates: ["area_mm2,diameter_mm"],
+      modality: [CT], plane: [axial], spacing: [0.75], size: [64], low: [-1000.0], high: [400.0]}}
   networks: ["monai.*"]
   privacy_modes: [local]
   aggregation: [secure]
@@ -33,6 +35,7 @@ policy:
   lifetime: {{epsilon: 20.0, delta: 1.0e-5, against: everybody}}
   minimum_patients: 20
   minimum_hospitals: 2
+  consent_hours: 24
 service:
   folder: {folder}/custodian
   relay: {folder}/relay/relay.sock

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from client_app.data.store.writer import StoreWriter
 from client_app.site import HospitalConfig
 from federation.errors import ConfigError, DataError, RunError
 from federation.files import locked
+from federation.site_store import open_store
 
 
 def settings_of(hospital: HospitalConfig) -> IngestSettings:
@@ -80,7 +82,8 @@ class HospitalIngest:
                 decisions = gate.check(journal.patients())
                 cases = self._selection(client, gate, pseudonyms).cases
             decisions |= {case.patient: Decision(True, "not-denied") for case in cases}
-            heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
+            before = self._stored()
+            gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             if not cases:
                 raise DataError(
                     "the record has nobody for the cohort, so nothing is pulled, and what the store has of "
@@ -95,7 +98,7 @@ class HospitalIngest:
                     options=settings.deidentify,
                     incoming=Incoming(settings.folder / "incoming"),
                 )
-                return run.take(cases, told, named=named, again=again)
+                return self._filled(run.take(cases, told, named=named, again=again), before, gone)
 
     def images(
         self,
@@ -127,9 +130,10 @@ class HospitalIngest:
             asked = datetime.now(UTC)
             with self._gate() as gate:
                 decisions = gate.check({*journal.patients(), *(row.patient for row in rows)})
-            heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
+            before = self._stored()
+            gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=pseudonyms)
-            return run.take(rows, decisions, told, again=again, refused=refused)
+            return self._filled(run.take(rows, decisions, told, again=again, refused=refused), before, gone)
 
     def consent(self) -> Counter[str]:
         """Take out whoever may not be used any more; how many patients, by rule.
@@ -146,6 +150,13 @@ class HospitalIngest:
             decisions = gate.check(journal.patients())
             return heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
 
+    def _stored(self) -> frozenset[tuple[str, str]]:
+        return frozenset((each.series, each.digest) for each in open_store(self._settings.store).series)
+
+    def _filled(self, filled: Filled, before: frozenset[tuple[str, str]], gone: Counter[str]) -> Filled:
+        """With what is not in the store any more."""
+        return replace(filled, gone=gone, left=len(before - self._stored()))
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[Pseudonyms, Journal, StoreWriter]]:
         """What an ingest works with, and for it alone."""
@@ -156,7 +167,13 @@ class HospitalIngest:
                 Journal(folder) as journal,
                 StoreWriter(self._settings.store) as store,
             ):
-                pseudonyms = Pseudonyms.kept_at(folder / "pseudonyms.key")
+                key = folder / "pseudonyms.key"
+                if store.owner is not None and not key.exists():
+                    raise DataError(
+                        f"{key} is missing, with which {store.folder} was filled; restore it, or fill a new "
+                        "store"
+                    )
+                pseudonyms = Pseudonyms.kept_at(key)
                 store.belong_to(pseudonyms.owner)
                 yield pseudonyms, journal, store
         except BlockingIOError:

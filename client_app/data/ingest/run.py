@@ -50,6 +50,8 @@ class Filled:
         outside: studies that the archive has of those that were named, and the cohort has not.
         missing: of those that were wanted, how many the archive has not.
         broken: how many the archive did not give whole, by what went wrong; the next try asks again.
+        gone: how many patients were taken out since they may not be used any more, by rule.
+        left: how many series of before are not there any more, or with another image.
     """
 
     version: str
@@ -57,6 +59,8 @@ class Filled:
     outside: int = 0
     missing: int = 0
     broken: Mapping[str, int] = field(default_factory=Counter)
+    gone: Mapping[str, int] = field(default_factory=Counter)
+    left: int = 0
 
 
 class CohortIngest:

@@ -20,8 +20,19 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?",
 _NO_NUMBER = frozenset(["nan", "inf", "infinity"])
 # What names or dates somebody is no feature: it would be in the store, which is without names.
 _DATE = re.compile(r"[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}", re.ASCII)
-_LONG_NUMBER = re.compile(r"[0-9]{6}", re.ASCII)
+_LONG_NUMBER = re.compile(r"[0-9]{5}", re.ASCII)
 _MOST_KINDS = 20
+_FEW_KINDS = 4  # that any table may have; of more there have to be a few patients to each
+_PATIENTS_A_KIND = 5
+# Words in the heading of a column that is not of what was found, but of who it is.
+_IDENTIFIES = frozenset(
+    (
+        *("name", "surname", "firstname", "lastname", "forename", "family", "given", "initials"),
+        *("mrn", "pid", "id", "ssn", "nhs", "insurance", "case", "accession", "uid", "number"),
+        *("birth", "birthday", "birthdate", "dob", "date", "address", "street", "zip", "postcode", "city"),
+        *("phone", "email"),
+    )
+)
 _LONGEST_TEXT = 64
 
 
@@ -56,10 +67,7 @@ def rows_of(table: Path) -> tuple[Row, ...]:
     if not rows or len(places) < len(heading) or not places.keys() >= set(_OWN):
         raise DataError(f"{table} has no rows, or not each of the columns {' and '.join(_OWN)} once")
     for name in sorted(places.keys() - set(_OWN)):
-        try:
-            check("0" * 16, "0", {name: 0})
-        except DataError as error:
-            raise DataError(f"column {places[name] + 1} of {table}: {error}") from None
+        _named_well(f"column {places[name] + 1} of {table}", name)
     for number, row in enumerate(rows, 2):
         if len(row) != len(heading) or not all(row[places[name]] for name in _OWN):
             raise DataError(
@@ -97,6 +105,17 @@ def _cells(table: Path) -> list[list[str]]:
         raise DataError(f"{table} cannot be read as a CSV in UTF-8 ({type(error).__name__})") from None
 
 
+def _named_well(where: str, name: str) -> None:
+    if _IDENTIFIES.intersection(name.casefold().split("_")):
+        raise DataError(
+            f"{where} is called as what says who somebody is; leave it out, or call it after what was found"
+        )
+    try:
+        check("0" * 16, "0", {name: 0})
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
 def _once(table: Path, files: Sequence[str]) -> None:
     seen: set[str] = set()
     for number, file in enumerate(files, 2):
@@ -123,13 +142,16 @@ def _values(where: str, texts: Sequence[str], patients: Sequence[str]) -> list[F
     whole = all(_WHOLE.fullmatch(text) for text in said)
     if not whole and all(_NUMBER.fullmatch(text) for text in said):
         return [float(text) if text else None for text in texts]
+    kinds = len(set(said))
+    crowded = kinds > _MOST_KINDS or (kinds > _FEW_KINDS and kinds * _PATIENTS_A_KIND > len(set(patients)))
     if (
         any(_DATE.search(text) or _LONG_NUMBER.search(text) for text in said)
         or (said and all(text in ("", patient) for text, patient in zip(texts, patients, strict=True)))
-        or (not whole and (len(set(said)) > _MOST_KINDS or max(map(len, said)) > _LONGEST_TEXT))
+        or (not whole and said and (crowded or max(map(len, said)) > _LONGEST_TEXT))
     ):
         raise DataError(
-            f"{where} may name patients: it has dates, numbers of six digits and more, or more than "
-            f"{_MOST_KINDS} texts; leave it out, or write a few kinds or a number"
+            f"{where} may name patients: it has dates, whole numbers of five digits and more, more than "
+            f"{_MOST_KINDS} texts, or hardly {_PATIENTS_A_KIND} patients to a text; leave it out, or write a "
+            "few kinds, or a measurement as 48212.0"
         )
     return [(int(text) if whole else text) if text else None for text in texts]

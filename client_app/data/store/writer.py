@@ -55,6 +55,13 @@ class StoreWriter:
         """Let go of the files."""
         self._manifest.close()
 
+    @property
+    def owner(self) -> str | None:
+        """Fingerprint of the key that it was first filled with; None before."""
+        with self._manifest.writing() as rows:
+            found = rows.execute("SELECT fingerprint FROM owner").fetchone()
+        return None if found is None else str(found[0])
+
     def belong_to(self, owner: str) -> None:
         """Hold the store to the key that it was first filled with: by another, everybody is somebody else.
 
@@ -66,8 +73,7 @@ class StoreWriter:
         """
         with self._alone(), self._manifest.writing() as rows:
             rows.execute("INSERT INTO owner SELECT ? WHERE NOT EXISTS (SELECT 1 FROM owner)", (owner,))
-            found = rows.execute("SELECT fingerprint FROM owner").fetchone()
-        if found != (owner,):
+        if self.owner != owner:
             raise DataError(
                 f"the store {self.folder} was filled with another key of pseudonyms, by which each patient "
                 "is another; restore that key, or fill a new store"

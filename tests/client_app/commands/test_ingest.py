@@ -39,6 +39,9 @@ def test_images_of_a_folder_are_taken_and_told_without_their_names(typed, tmp_pa
     assert "store version" in said
     assert not any(name in said for name in ("Smith", "Jones", "Doe", "MRN"))
     assert typed("consent") == "0 patients taken out\n"
+    (tmp_path / "images.csv").write_text("file,patient,label\nJones.png,MRN2,well\n")
+    said = typed("images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2")
+    assert "left the store, or replaced: 1 series" in said
     card = tmp_path / "card.json"
     assert "version" in typed("card", "--to", card)
     assert "shift" in typed("card", "--beside", card)

@@ -122,7 +122,13 @@ def test_a_journal_that_was_lost_is_written_anew_and_nobody_leaves(hospital, tmp
 def test_another_key_of_pseudonyms_takes_nobody_in(hospital, tmp_path):
     settings = hospital.settings(tmp_path)
     before, _ = pulled(settings)
-    (settings.folder / "pseudonyms.key").unlink()
+    key = settings.folder / "pseudonyms.key"
+    key.unlink()
+    with pytest.raises(DataError, match=r"pseudonyms\.key is missing"):
+        pulled(settings)
+    assert not key.exists(), "none is drawn in its place"
+    key.write_bytes(bytes(32))
+    key.chmod(0o600)
     with pytest.raises(DataError, match="another key of pseudonyms"):
         pulled(settings)
     assert open_store(settings.store).version == before.version
