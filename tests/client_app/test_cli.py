@@ -87,6 +87,7 @@ def test_weakened_code_is_exit_code_1_and_a_page_that_says_so(audit, page, monke
     assert "Failed: canaries." in page()
 
 
+@pytest.mark.deployment  # for its time
 def test_a_finished_run_has_its_model_attacked_with_the_patients_of_all_hospitals(
     audit, record, page, finished_run
 ):

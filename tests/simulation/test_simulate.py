@@ -160,6 +160,7 @@ def test_without_privacy_nothing_is_promised_and_nothing_counted(simulate):
     assert {site["epsilon"] for site in summary["sites"].values()} == {None}
 
 
+@pytest.mark.deployment  # for its time
 @pytest.mark.parametrize("strategy", ["fedprox", "fedavgm", "fedadam", "fedyogi"])
 def test_every_strategy_runs(simulate, strategy):
     assert simulate(f"strategy={strategy}").summary["status"] == "completed"

@@ -87,6 +87,7 @@ def ask(path, question):
     return SocketClient(path, PATIENCE).handle(question)
 
 
+@pytest.mark.deployment  # for its time
 class TestProcess:
     def test_two_apps_answer_on_two_sockets(self, start, sockets, question):
         start()

@@ -404,6 +404,7 @@ class TestSize:
         assert self.too_much(relay)[1].rule == "MessageError", "all of it was read, and found to be no record"
 
 
+@pytest.mark.deployment  # for its time
 class TestSlowness:
     BODY, HEAD = "to keep a place by a body that never comes", "to keep connections open without asking"
     MANY = "to open connections without end"
@@ -567,6 +568,7 @@ def never_left(self):
     self._present -= 1
 
 
+@pytest.mark.deployment  # for its time
 class TestTurns:
     ONE, QUEUE, TIME = "to be answered twice at once", "to fill the queue", "to have work go on without end"
 
