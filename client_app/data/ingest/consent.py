@@ -48,10 +48,11 @@ def heed(
     for patient, rule in gone.items():
         if rule in _FOR_GOOD:
             store.withdraw(patient, rule)
-        for each in series:
-            if each.patient == patient:
-                store.retract(each.series, rule)
-    left = {each.series for each in open_store(store.folder).series}
+    for each in series:
+        rule = gone.get(each.patient, "")
+        if rule and rule not in _FOR_GOOD:
+            store.retract(each.series, rule)
+    left = {each.series for each in series if each.patient not in gone}
     for study, own in journal.series():
         if not left.issuperset(own):  # also where the store is an older copy than the journal
             journal.undo(study)
