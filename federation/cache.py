@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import StorageError
 from federation.files import write_whole
+from federation.npy import from_npy
 
 log = logging.getLogger("wardround.cache")
 
@@ -55,8 +57,8 @@ def _load(path: Path) -> Arrays | None:
     if sha256(content).hexdigest().encode() != seal:
         log.warning("cache file %s is damaged (its SHA-256 differs); making it again", path)
         return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return dict(archive)
+    with ZipFile(io.BytesIO(content)) as archive:
+        return {name.removesuffix(".npy"): from_npy(archive.read(name)) for name in archive.namelist()}
 
 
 def _save(path: Path, arrays: Arrays) -> None:

@@ -5,7 +5,6 @@ uint32. In a Flower message it is a ``RecordDict`` with the configuration record
 ``json``) and, where there is an array, the array record ``arrays`` with that one, by its name.
 """
 
-import io
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -17,6 +16,7 @@ from pydantic import ConfigDict, Field
 
 from federation.audit_log import AuditHead
 from federation.errors import ConfigError, MessageError
+from federation.npy import from_npy
 from federation.schema import Frozen, validated
 from federation.secure_sum.messages import (
     Advert,
@@ -343,15 +343,15 @@ def _array(arrays: ArrayRecord | None, kind: FlatArray) -> NDArray[Any]:
     array = arrays[kind.name]
     if array.stype != "numpy.ndarray":
         raise MessageError(f"an array serialised as {array.stype!r}; only 'numpy.ndarray' is read")
-    file = io.BytesIO(array.data)
     try:
-        version = np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # numpy parses the header as Python, with as many kinds of errors
-        raise MessageError(f"an array of {len(array.data)} bytes that is no .npy file: {error}") from error
-    if version != (1, 0) or dtype != np.dtype(kind.dtype) or len(shape) != 1:
-        raise MessageError(f"{kind.name} of {dtype}{list(shape)}; they are {kind.dtype} [numbers]")
-    told = (array.dtype, tuple(array.shape), len(array.data) - file.tell())
-    if told != (kind.dtype, shape, 4 * shape[0]):
-        raise MessageError(f"{told} is not what an array of {kind.dtype}{list(shape)} says of itself")
-    return np.frombuffer(array.data, dtype=kind.dtype, offset=file.tell()).copy()
+        values = from_npy(array.data)
+    except ValueError as error:
+        raise MessageError(f"an array of {len(array.data)} bytes is malformed: {error}") from error
+    if values.dtype != np.dtype(kind.dtype) or values.ndim != 1:
+        raise MessageError(
+            f"{kind.name} of {values.dtype}{list(values.shape)}; they are {kind.dtype} [numbers]"
+        )
+    told = (array.dtype, tuple(array.shape))
+    if told != (kind.dtype, values.shape):
+        raise MessageError(f"{told} is not what an array of {kind.dtype}{list(values.shape)} says of itself")
+    return values

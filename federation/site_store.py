@@ -13,7 +13,6 @@ A reader makes no file and needs no right to write: SQLite's rollback journal, n
 mends nothing: where a writer was killed between two steps of a commit, the next writer does.
 """
 
-import io
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import DataError, StorageError
+from federation.npy import from_npy
 
 MANIFEST = "manifest.sqlite"
 LAYOUT = 1
@@ -218,7 +218,12 @@ def checked_array(content: bytes, series: StoredSeries) -> NDArray[np.generic]:
     """
     if sha256(content).hexdigest() != series.digest:
         raise DataError(f"array {series.digest[:12]} is damaged (its SHA-256 differs); restore a copy of it")
-    values: NDArray[np.generic] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    try:
+        values = from_npy(content)
+    except ValueError as error:
+        raise DataError(
+            f"array {series.digest[:12]} is none ({error}); restore the newest copy of the store"
+        ) from error
     if values.shape != series.shape or values.dtype not in (np.int16, np.float32):
         raise DataError(
             f"array {series.digest[:12]} is {values.dtype} {list(values.shape)}, the manifest says "

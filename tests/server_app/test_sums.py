@@ -99,8 +99,8 @@ def require_exact(federation, rounds, results):
         asked = {"A"} | ({"B"} if len(survivors) >= federation.study.parties.min_survivors else set())
         asked |= {"C"} if a and asked == {"A", "B"} and len(survivors) - b >= threshold else set()
         assert federation.exchanges(number) == asked
-        assert sorted(summed.replies) == survivors
-        assert set(summed.absent) == {*silent.a, *silent.b, *silent.c}
+        assert sorted(summed.replies) == survivors, summed.absent
+        assert set(summed.absent) == {*silent.a, *silent.b, *silent.c}, summed.absent
         if "B" in asked and len(survivors) - b - c >= threshold:
             assert summed.lost == ""
             assert summed.total.dtype == np.uint32

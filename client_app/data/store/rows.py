@@ -1,13 +1,9 @@
 """What a row of the manifest is made of, checked."""
 
-import io
 import json
 import math
 import re
 from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
 
 from federation.errors import DataError
 from federation.site_store import Fact
@@ -32,13 +28,6 @@ def check(patient: str, series: str, features: Mapping[str, Fact]) -> None:
             raise DataError("a feature's name must be lowercase letters, digits and _, as a study names it")
         if isinstance(value, float) and not math.isfinite(value):
             raise DataError(f"feature {name} is not finite; leave out what is not known")
-
-
-def npy(values: NDArray[np.generic]) -> bytes:
-    """The file of an array: the same bytes for the same values, whatever their layout in memory."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(values), version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
 
 
 def as_json(value: object) -> str:

@@ -15,10 +15,11 @@ from typing import Self
 
 from client_app.data.refusal import Refused
 from client_app.data.store.manifest import Manifest
-from client_app.data.store.rows import PATIENT, as_json, check, npy
+from client_app.data.store.rows import PATIENT, as_json, check
 from client_app.data.volume import Volume
 from federation.errors import DataError, StorageError
 from federation.files import locked, sync_folder, write_whole
+from federation.npy import to_npy
 from federation.site_store import COLUMNS, Fact, StoredSeries, array_path, row_of, version_of
 
 _LOCK = ".writer"
@@ -104,7 +105,7 @@ class StoreWriter:
             DataError: a pseudonym or a feature's name is none.
         """
         check(patient, series, features)
-        content = npy(volume.values)
+        content = to_npy(volume.values)
         row = StoredSeries(
             series=series,
             patient=patient,
