@@ -10,14 +10,13 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from federation.errors import StorageError
 from federation.files import write_whole
-from federation.npy import from_npy
+from federation.npy import from_npz
 
 log = logging.getLogger("wardround.cache")
 
@@ -57,8 +56,7 @@ def _load(path: Path) -> Arrays | None:
     if sha256(content).hexdigest().encode() != seal:
         log.warning("cache file %s is damaged (its SHA-256 differs); making it again", path)
         return None
-    with ZipFile(io.BytesIO(content)) as archive:
-        return {name.removesuffix(".npy"): from_npy(archive.read(name)) for name in archive.namelist()}
+    return from_npz(content)
 
 
 def _save(path: Path, arrays: Arrays) -> None:

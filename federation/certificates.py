@@ -1,7 +1,6 @@
 """Keys and X.509 as everybody of a federation uses them: EC P-384 alone, in PEM."""
 
 import ipaddress
-import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from federation.errors import DataError
+from federation.key_files import read_secret
 
 HASH = hashes.SHA384()
 # What cryptography raises of a stranger's certificate, request or key.
@@ -46,16 +46,11 @@ def read_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
         DataError: it cannot be read, is none of EC P-384, or others may read it.
     """
     try:
-        content, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
-        key = load_pem_private_key(content, None)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
+        key = load_pem_private_key(read_secret(path), None)
     except (TypeError, *UNREADABLE) as error:
         raise DataError(f"{path} holds no private key without a password; restore it") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not is_p384(key.public_key()):
         raise DataError(f"{path} is no key of EC P-384; restore it")
-    if mode & 0o077:
-        raise DataError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
     return key
 
 

@@ -1,4 +1,4 @@
-"""Files that hold one secret key of 32 bytes, drawn once, and for nobody but their owner to read."""
+"""Files for nobody but their owner to read, and among them keys of 32 bytes, drawn once."""
 
 import os
 import stat
@@ -34,18 +34,42 @@ def read_key(path: Path) -> bytes:
     """The key that lies at ``path``; none is made.
 
     Raises:
-        DataError: it is missing or is no key, or others may read it.
+        DataError: as ``read_secret``, or it is no key.
     """
-    try:
-        secret = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
+    secret = read_secret(path)
     if len(secret) != KEY_BYTES:
         raise DataError(f"{path} holds {len(secret)} bytes, not {KEY_BYTES}; restore it")
-    mode = stat.S_IMODE(path.stat().st_mode)
+    return secret
+
+
+def read_secret(path: Path) -> bytes:
+    """What a file holds that is for nobody but its owner to read.
+
+    Raises:
+        DataError: it is missing, or others may read it.
+    """
+    try:
+        secret, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it") from error
     if mode & 0o077:
         raise DataError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
     return secret
+
+
+def read_password(path: Path) -> str:
+    """The text in such a file, without spaces and ends of lines around it.
+
+    Raises:
+        DataError: as ``read_secret``, or there is none.
+    """
+    try:
+        text = read_secret(path).decode().strip()
+    except UnicodeDecodeError:
+        raise DataError(f"{path} holds bytes that are no text; write it anew, in UTF-8") from None
+    if not text:
+        raise DataError(f"{path} is empty; write into it what its owner was given")
+    return text
 
 
 def _draw(path: Path) -> None:

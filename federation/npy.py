@@ -1,4 +1,4 @@
-"""Arrays as the bytes of a ``.npy`` file, version 1.0 of numpy's format, which never hold a pickle.
+"""Arrays as the bytes of ``.npy`` and ``.npz`` files, version 1.0 of numpy's format; never a pickle.
 
 numpy reads a header as a Python expression. Before Python 3.11.8 that fails now and then where several
 threads do it at once (https://github.com/python/cpython/issues/106905), as the hospitals of a simulation do,
@@ -9,7 +9,10 @@ import io
 import math
 import re
 import struct
+import zlib
+from collections.abc import Iterable
 from typing import Literal
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,3 +54,17 @@ def from_npy(content: bytes) -> NDArray[np.generic]:
     order: Literal["F", "C"] = "F" if header[2] == b"True" else "C"
     values: NDArray[np.generic] = np.frombuffer(content, dtype, offset=start)
     return values.reshape(shape, order=order).copy()
+
+
+def from_npz(content: bytes, names: Iterable[str] | None = None) -> dict[str, NDArray[np.generic]]:
+    """The arrays in an archive that ``numpy.savez`` made: all, or no more than those that are named.
+
+    Raises:
+        ValueError: it is no such archive, or one of them is not in it.
+    """
+    try:
+        with ZipFile(io.BytesIO(content)) as archive:
+            chosen = [name.removesuffix(".npy") for name in archive.namelist()] if names is None else names
+            return {name: from_npy(archive.read(f"{name}.npy")) for name in chosen}
+    except (BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ValueError(f"{len(content)} bytes that are no .npz file as wanted ({error})") from error

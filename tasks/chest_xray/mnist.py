@@ -1,13 +1,12 @@
 """PneumoniaMNIST (Yang et al. 2023, MedMNIST v2): 28 x 28 pixels, split into train, validation and test."""
 
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from federation.cache import cache_folder
 from federation.errors import DataError
+from federation.npy import from_npz
 from tasks.chest_xray.collection import Collection
 from tasks.chest_xray.settings import Settings
 
@@ -26,18 +25,20 @@ def read_pneumonia_mnist(settings: Settings, data: Path) -> Collection:
     if settings.size != 28:
         raise DataError(f"task.options.size={settings.size}, but PneumoniaMNIST has 28 x 28 pixels")
     path = next((data / place for place in _PLACES if (data / place).exists()), None) or _fetched(data)
-    held_out = "test" if settings.held_out == "test" else "val"
+    halves = ("train", "test" if settings.held_out == "test" else "val")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            halves = {name: archive[f"{name}_images"] for name in ("train", held_out)}
-            labels = np.concatenate([archive[f"{name}_labels"].ravel() for name in halves])
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+        arrays = from_npz(
+            path.read_bytes(), [f"{half}_{what}" for half in halves for what in ("images", "labels")]
+        )
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not PneumoniaMNIST ({error}); delete it and fetch it again") from error
+    images = [arrays[f"{half}_images"].astype(np.uint8) for half in halves]
+    counts = [len(each) for each in images]
     return Collection(
-        images=np.concatenate(list(halves.values())),
-        labels=labels.astype(np.int64),
-        patients=[f"{name}-{number}" for name, images in halves.items() for number in range(len(images))],
-        held_out=np.repeat([False, True], [len(images) for images in halves.values()]),
+        images=np.concatenate(images),
+        labels=np.concatenate([arrays[f"{half}_labels"].ravel().astype(np.int64) for half in halves]),
+        patients=[f"{half}-{n}" for half, count in zip(halves, counts, strict=True) for n in range(count)],
+        held_out=np.repeat([False, True], counts),
         sites=[],
     )
 

@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from federation.errors import DataError, StorageError
-from federation.key_files import kept_key, read_key
+from federation.key_files import kept_key, read_key, read_password
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def test_a_process_that_dies_while_it_draws_leaves_no_half_of_a_key(path, monkey
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_what_is_no_key_is_refused_and_kept(size, path):
     path.write_bytes(bytes(size))
+    path.chmod(0o600)
     for read in (kept_key, read_key):
         with pytest.raises(DataError, match=f"holds {size} bytes, not 32"):
             read(path)
@@ -66,3 +67,25 @@ def test_a_key_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "keys").write_text("a file")
     with pytest.raises(StorageError, match="keys/key could not be written"):
         kept_key(tmp_path / "keys" / "key")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"), [(b" \n", "is empty"), (b"\xff\xfe", "no text"), (None, "cannot be read")]
+)
+def test_a_password_that_is_none_is_refused(content, match, tmp_path):
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(0o600)
+    with pytest.raises(DataError, match=f"{path} .*{match}"):
+        read_password(path)
+
+
+def test_a_password_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "password"
+    path.write_text(" opensesame\n")
+    path.chmod(0o640)
+    with pytest.raises(DataError, match=r"mode 0640\); chmod 600"):
+        read_password(path)
+    path.chmod(0o600)
+    assert read_password(path) == "opensesame"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes, unicode_string_dtypes
 
-from federation.npy import from_npy, to_npy
+from federation.npy import from_npy, from_npz, to_npy
 
 DTYPES = scalar_dtypes().filter(lambda dtype: dtype.kind in "biufc") | unicode_string_dtypes()
 ANY_ARRAY = DTYPES.flatmap(lambda dtype: arrays(dtype, array_shapes(min_dims=0, min_side=0)))
@@ -84,3 +84,29 @@ def test_no_header_is_read_as_python(monkeypatch):
         with pytest.raises(SystemError):
             np.load(io.BytesIO(content))
     assert read.shape == (41,)
+
+
+def test_an_archive_is_read_as_numpy_reads_it():
+    file, arrays = io.BytesIO(), {"images": np.arange(6).reshape(2, 3), "names": np.array(["a", "bc"])}
+    np.savez_compressed(file, **arrays)
+    read = from_npz(file.getvalue())
+    assert list(read) == ["images", "names"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_of_an_archive_nothing_is_read_but_what_is_named():
+    file = io.BytesIO()
+    np.savez(file, images=np.arange(6), pickled=np.array([{}]))
+    assert list(from_npz(file.getvalue(), ["images"])) == ["images"]
+    for names in (None, ["pickled"], ["labels"]):
+        with pytest.raises(ValueError, match=r"header|no item named"):
+            from_npz(file.getvalue(), names)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 300])
+def test_half_an_archive_is_none(cut):
+    file = io.BytesIO()
+    np.savez_compressed(file, images=np.arange(1000))
+    with pytest.raises(ValueError, match=r"no \.npz"):
+        from_npz(file.getvalue()[:cut])

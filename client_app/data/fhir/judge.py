@@ -1,6 +1,5 @@
 """Whether a patient's studies are in a cohort, and by which rules, from the patient's record alone."""
 
-import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ from client_app.data.fhir.people import Patient
 from client_app.data.fhir.resources import KINDS, ImagingStudy, OfPatient
 from client_app.data.fhir.tally import Tally
 from client_app.data.fhir.values import FeatureReader, Value
-
-# DICOM PS3.5, 9.1: nothing that a PACS could take for more than one study.
-_UID = re.compile(r"(?=.{1,64}\Z)[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
+from client_app.data.uid import is_uid
 
 # Ids of the patients who have the study of a name, see ``ImagingStudy.names``.
 Owners = Mapping[str, AbstractSet[str]]
@@ -125,7 +122,7 @@ class Judge:
     def _against(self, study: ImagingStudy, patient: Patient, findings: Sequence[OfPatient]) -> set[str]:
         """The rules that keep the study out, but for its features."""
         out = set()
-        if len(study.uids) != 1 or not all(_UID.fullmatch(uid) for uid in study.uids):
+        if len(study.uids) != 1 or not all(map(is_uid, study.uids)):
             out.add("no-study-uid")
         if any(len(self._owners.get(name, ())) > 1 for name in study.names):
             out.add("shared-study")

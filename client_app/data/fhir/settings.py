@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from client_app.data.web_address import is_unread
 from federation.schema import Frozen
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class FhirSettings(Frozen):
@@ -44,9 +43,9 @@ class FhirSettings(Frozen):
             value = getattr(self, name)
             if value is None:
                 continue
-            parts = urlsplit(value)
-            if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            if not is_unread(value):
                 raise ValueError(f"{name}={value} must begin with https://; http is for loopback only")
+            parts = urlsplit(value)
             if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
                 raise ValueError(f"{name} must be an address without a user, a query or a fragment")
         return self

@@ -1,14 +1,13 @@
 """OAuth2 client credentials (RFC 6749, section 4.4): a token, fetched when it is needed, and renewed."""
 
 import json
-import stat
 import time
-from pathlib import Path
 
 import httpx
 
 from client_app.data.fhir.settings import FhirSettings
 from federation.errors import ConfigError
+from federation.key_files import read_password
 
 # A token that is about to run out may do so on its way.
 _MARGIN_SECONDS = 10.0
@@ -24,10 +23,10 @@ class Tokens:
         """Read the client's secret.
 
         Raises:
-            ConfigError: it cannot be read, is empty, or others may read it.
+            DataError: it cannot be read, is empty, or others may read it.
         """
         self._settings = settings
-        self._secret = "" if settings.secret_file is None else _secret(settings.secret_file)
+        self._secret = "" if settings.secret_file is None else read_password(settings.secret_file)
         self._token: str | None = None
         self._ends = 0.0
 
@@ -82,16 +81,3 @@ def _beginning(answer: httpx.Response) -> bytes:
         if time.monotonic() - started > _LONGEST_SECONDS:
             raise httpx.ReadTimeout("a token does not come")
     return bytes(body)
-
-
-def _secret(path: Path) -> str:
-    try:
-        secret = path.read_text(encoding="utf-8").strip()
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"ingest.fhir.secret_file={path} cannot be read ({type(error).__name__})") from None
-    if mode & 0o077:
-        raise ConfigError(f"{path} may be read by others (mode {mode:04o}); chmod 600 it")
-    if not secret:
-        raise ConfigError(f"{path} is empty; it holds the client's secret")
-    return secret

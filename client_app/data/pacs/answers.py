@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from client_app.data.pacs.meter import Meter
-from client_app.data.pacs.source import Query, StudyRef, Wanted, is_uid
+from client_app.data.pacs.source import Query, StudyRef, Wanted
+from client_app.data.uid import is_uid
 from federation.errors import RunError
 
 _MOST_PER_IDENTIFIER = 20  # studies that share an accession number

@@ -13,8 +13,9 @@ from client_app.data.pacs.listing import Ask, Listed
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.pull import pull
 from client_app.data.pacs.settings import FolderSettings
-from client_app.data.pacs.source import StudyRef, Wanted, is_uid
+from client_app.data.pacs.source import StudyRef, Wanted
 from client_app.data.refusal import Refused
+from client_app.data.uid import is_uid
 from federation.errors import RunError
 
 _FACTS = ("AccessionNumber", "Modality", "StudyDate", "StudyDescription", "SpecificCharacterSet")

@@ -16,9 +16,9 @@ from client_app.data.pacs.entity import Connections, entity
 from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.settings import DimseSettings
-from client_app.data.pacs.source import is_uid
 from client_app.data.pacs.syntaxes import ECHO, SOP_CLASSES, TRANSFER_SYNTAXES
 from client_app.data.pacs.tls import server_context
+from client_app.data.uid import is_uid
 from federation.errors import RunError, StorageError
 
 _SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND, _NOT_AUTHORISED = 0x0000, 0xA700, 0xC000, 0x0124

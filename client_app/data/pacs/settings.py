@@ -1,12 +1,11 @@
 """How a hospital's archive is reached; stands under ``ingest.pacs`` in ``site.yaml``."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
+from client_app.data.web_address import is_unread
 from federation.schema import Frozen
 
 # PS3.5 table 6.2-1, without the spaces inside that some archives trip over.
@@ -80,8 +79,7 @@ class DicomwebSettings(_Archive):
 
     @model_validator(mode="after")
     def _not_in_the_clear(self) -> Self:
-        parts = urlsplit(self.url)
-        if self.credentials and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if self.credentials and not is_unread(self.url):
             raise ValueError("credentials would be sent in the clear; give an https:// url")
         return self
 
@@ -131,10 +129,3 @@ class FolderSettings(_Archive):
 
 Settings = DicomwebSettings | DimseSettings | FolderSettings
 PacsSettings = Annotated[Settings, Field(discriminator="kind")]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

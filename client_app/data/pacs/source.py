@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from client_app.data.refusal import Refused
+from client_app.data.uid import is_uid
 from federation.errors import ConfigError
 
-# PS3.5 section 9.1; leading zeros of a component are against it, and in many an archive.
-_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
-_LONGEST_UID = 64
 # No wildcard (``*?``), no list (``\`` in DIMSE, ``,`` in DICOMweb), no empty-value match (``""``).
 _ACCESSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z ._/#:+&()-]{0,63}", re.ASCII)
 MODALITY = re.compile(r"[A-Z][A-Z0-9]{1,15}", re.ASCII)
@@ -142,11 +140,6 @@ class Source(Protocol):
             RunError: not all have come; those that have are kept, for the next time.
             StorageError: the disk did not take a file.
         """
-
-
-def is_uid(text: str) -> bool:
-    """Whether it is a UID: nothing in it can lead out of a folder or a URL, or match a second one."""
-    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
 def checked_uid(text: str) -> str:

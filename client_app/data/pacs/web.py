@@ -15,6 +15,7 @@ from urllib3.util import Retry
 from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.settings import DicomwebSettings
 from federation.errors import ConfigError, RunError
+from federation.key_files import read_password
 
 _BUSY = (408, 429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 300  # seconds that the archive may have us wait, however long it says
@@ -28,7 +29,8 @@ def session(settings: DicomwebSettings) -> Session:
     """A session that asks again with a growing pause, or the one that the archive names, up to five minutes.
 
     Raises:
-        ConfigError: a file of the settings cannot be read, or the credentials' can by others.
+        ConfigError: a file for TLS is not there, or the credentials are none.
+        DataError: the credentials' file cannot be read, or can by others.
     """
     made = Session()
     # Neither proxies nor passwords from the environment, and nowhere but to the archive itself.
@@ -119,12 +121,7 @@ class _Bounded(HTTPAdapter):
 
 
 def _identify(made: Session, file: Path) -> None:
-    try:
-        if file.stat().st_mode & 0o077:
-            raise ConfigError(f"{file} can be read by others than its owner; chmod 600 {file}")
-        kind, _, secret = file.read_text().strip().partition(" ")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"credentials={file} cannot be read: {type(error).__name__}") from None
+    kind, _, secret = read_password(file).partition(" ")
     user, colon, password = secret.partition(":")
     if kind == "Bearer" and secret:
         made.headers["Authorization"] = f"Bearer {secret}"

@@ -12,13 +12,14 @@ from proxy import Proxy
 from web_archive import WebArchive
 from whole_files import data_set, data_sets, fetched
 
-from client_app.data.pacs import answers, dicomweb, source, web
+from client_app.data import uid as uid_module
+from client_app.data.pacs import answers, dicomweb, web
 from client_app.data.pacs import inbox as inbox_module
 from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import DicomwebSettings
 from client_app.data.pacs.source import Wanted
 from client_app.data.refusal import Refused
-from federation.errors import ConfigError, RunError, WardroundError
+from federation.errors import ConfigError, DataError, RunError, WardroundError
 from federation.schema import validated
 from simulation.hospital.ct_series import encoded, planted, studies
 
@@ -293,7 +294,7 @@ class TestPaths:
 
     @pytest.mark.mutant(PATHS, "names files by their UIDs, as they come")
     def test_a_name_from_the_archive_would_lead_out(self, made, tmp_path, monkeypatch):
-        monkeypatch.setattr(source, "_UID", SimpleNamespace(fullmatch=lambda _: True))
+        monkeypatch.setattr(uid_module, "_UID", SimpleNamespace(fullmatch=lambda _: True))
         monkeypatch.setattr(
             inbox_module.Inbox, "_path", lambda self, uid: self._folder / f"{uid}.dcm", raising=False
         )
@@ -302,7 +303,7 @@ class TestPaths:
 
     @pytest.mark.attack(PATHS, held_by="UIDs of digits and dots, and names that are hashes")
     def test_names_are_hashes_whatever_is_a_uid(self, made, tmp_path, monkeypatch):
-        monkeypatch.setattr(source, "_UID", SimpleNamespace(fullmatch=lambda _: True))
+        monkeypatch.setattr(uid_module, "_UID", SimpleNamespace(fullmatch=lambda _: True))
         self.fetch_with_a_path(made[0], tmp_path / "store" / "in")
         assert len(list((tmp_path / "store" / "in").glob("*.dcm"))) == 4
         assert not list(tmp_path.glob("outside*"))
@@ -388,14 +389,14 @@ class TestConnection:
             ("Basic a:b", 0o644, "chmod 600"),
             ("a:b", 0o600, "must hold one line"),
             ("Bearer", 0o600, "must hold one line"),
-            (b"\xff\xfe", 0o600, "cannot be read"),
+            (b"\xff\xfe", 0o600, "no text"),
         ],
     )
     def test_credentials_are_a_file_of_their_owner(self, tmp_path, content, mode, said):
         file = tmp_path / "credentials"
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
         file.chmod(mode)
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises((ConfigError, DataError), match=said):
             archive(settings("http://127.0.0.1:1", credentials=file))
 
     def test_a_token_is_sent(self, made, tmp_path):
