@@ -1,10 +1,12 @@
 """``wardround-site deidentify``: files without who they are of, or what would be done with one."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
+from client_app.data.refusal import Refused
 from federation.command_line import print_table
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -44,29 +46,27 @@ def deidentify(
     from client_app.data.deidentify.files import deidentify_file  # noqa: PLC0415
     from client_app.data.deidentify.options import Options  # noqa: PLC0415
     from client_app.data.keys import Pseudonyms  # noqa: PLC0415
-    from client_app.data.refusal import Refused  # noqa: PLC0415
 
     options = Options(allow_heads=allow_heads, trust_annotation=trust_annotation)
-    refused = 0
     if explain:
-        for number, file in enumerate(files, start=1):
-            try:
-                print_table(explained(file, options))
-            except Refused as error:
-                refused += 1
-                click.echo(f"file {number} refused ({error.rule}): {error}", err=True)
-        if refused:
-            sys.exit(1)
-        return
-    if to is None or key is None:
+        refused = _refused(files, lambda file: print_table(explained(file, options)))
+    elif to is None or key is None:
         raise click.UsageError("give --to and --key, or --explain")
-    pseudonyms = Pseudonyms.kept_at(key)
+    else:
+        pseudonyms = Pseudonyms.kept_at(key)
+        refused = _refused(files, lambda file: click.echo(deidentify_file(file, to, pseudonyms, options)))
+        click.echo(f"{len(files) - refused} de-identified, {refused} refused", err=True)
+    if refused:
+        sys.exit(1)
+
+
+def _refused(files: Sequence[Path], treat: Callable[[Path], None]) -> int:
+    """Have each file treated; how many were refused."""
+    refused = 0
     for number, file in enumerate(files, start=1):
         try:
-            click.echo(deidentify_file(file, to, pseudonyms, options))
+            treat(file)
         except Refused as error:
             refused += 1
             click.echo(f"file {number} refused ({error.rule}): {error}", err=True)
-    click.echo(f"{len(files) - refused} de-identified, {refused} refused", err=True)
-    if refused:
-        sys.exit(1)
+    return refused
