@@ -20,7 +20,8 @@ def gateway(folder: Path, listen: str, proxy: str | None, password: Path | None)
     SIGTERM and writes failures to stderr.
     """
     from federation.logs import log_lines  # noqa: PLC0415
-    from federation.tunnel.gateways import proxy_from, run_tunnel, site_gateway  # noqa: PLC0415
+    from federation.tunnel.forward import run  # noqa: PLC0415
+    from federation.tunnel.gateways import proxy_from, site_gateway  # noqa: PLC0415
 
     log_lines()
-    run_tunnel(site_gateway(folder, listen, proxy_from(proxy, password)))
+    run(site_gateway(folder, listen, proxy_from(proxy, password)))

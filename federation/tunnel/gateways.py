@@ -1,7 +1,5 @@
 """The two tunnels that there are: a hospital's, and a researcher's."""
 
-import asyncio
-import logging
 from pathlib import Path
 
 from federation.admission import Connection, Kind, read_connection
@@ -11,8 +9,6 @@ from federation.tunnel.certificates import Renewed, towards_coordinator, towards
 from federation.tunnel.failures import Failures
 from federation.tunnel.tunnel import Tunnel
 from federation.tunnel.way_out import Proxy, proxy_of
-
-_log = logging.getLogger("tunnel")
 
 
 def site_gateway(folder: Path, listen: str, proxy: Proxy | None = None) -> Tunnel:
@@ -63,12 +59,6 @@ def proxy_from(url: str | None, password: Path | None) -> Proxy | None:
     except (OSError, UnicodeError) as error:
         raise DataError(f"--proxy-password {password} cannot be read; see to the file") from error
     return proxy_of(url, words)
-
-
-def run_tunnel(tunnel: Tunnel) -> None:
-    """Carry until SIGTERM; the log goes to stderr, a line a failure and nothing of what is carried."""
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
-    asyncio.run(tunnel.serve(lambda address: _log.info("%s leads to %s", address, tunnel.to)))
 
 
 def _connection(folder: Path, kind: Kind) -> Connection:

@@ -20,7 +20,8 @@ def tunnel(folder: Path, listen: str, proxy: str | None, password: Path | None) 
     writes failures to stderr.
     """
     from federation.logs import log_lines  # noqa: PLC0415
-    from federation.tunnel.gateways import proxy_from, researcher_tunnel, run_tunnel  # noqa: PLC0415
+    from federation.tunnel.forward import run  # noqa: PLC0415
+    from federation.tunnel.gateways import proxy_from, researcher_tunnel  # noqa: PLC0415
 
     log_lines()
-    run_tunnel(researcher_tunnel(folder, listen, proxy_from(proxy, password)))
+    run(researcher_tunnel(folder, listen, proxy_from(proxy, password)))

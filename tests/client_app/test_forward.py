@@ -1,13 +1,15 @@
 """What the way out of an ingest carries; it is the real program."""
 
 import os
+import signal
 import socket
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
+from federation.tunnel.ends import cut
 from simulation.programs import ROOT, Programs, free_ports
 
 MANY = os.urandom(5_000_000)
@@ -80,6 +82,36 @@ def test_where_one_side_breaks_off_the_other_is_let_go(programs):
         with connected(programs, port) as asking:
             asking.sendall(b"a question")
         assert ended.wait(60)
+
+
+def test_an_answer_that_breaks_off_does_not_look_like_its_end(programs):
+    def break_off(accepted):
+        accepted.sendall(b"half an answer")
+        accepted.recv(1)
+        cut(accepted)
+
+    with server(break_off) as port:
+        forward(programs, port)
+        with connected(programs, port) as asking:
+            assert asking.recv(14) == b"half an answer"
+            asking.sendall(b"?")
+            with pytest.raises(ConnectionResetError):
+                asking.recv(1)
+
+
+def test_it_ends_when_it_is_told_to_with_what_is_open(programs):
+    def answer(accepted):
+        accepted.sendall(b"half an answer")
+        whole(accepted)
+
+    with server(answer) as port:
+        forward(programs, port, *free_ports(1))
+        with connected(programs, port) as asking:
+            assert asking.recv(14) == b"half an answer"
+            programs.kill("forward", signal.SIGTERM, wait=False)
+            assert programs.exit_code("forward") == 0
+            with suppress(ConnectionError):
+                assert asking.recv(1) == b""
 
 
 def test_where_nobody_answers_it_says_so_and_goes_on(programs):

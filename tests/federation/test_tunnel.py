@@ -262,14 +262,14 @@ class TestCarrying:
 
 
 GREEDY = """
-import federation.tunnel.tunnel as tunnel
+import federation.tunnel.forward as forward
 async def one_way(source, sink):
     pieces = []
     while data := await source.receive():
         pieces.append(data)
     await sink.send(b"".join(pieces))
     await sink.finish()
-tunnel._one_way = one_way
+forward._one_way = one_way
 """
 
 
@@ -663,7 +663,7 @@ class TestFailing:
 
     def test_whoever_does_not_answer_is_given_up(self, setting):
         silent = setting.server(lambda accepted: accepted.recv(1 << 16) and time.sleep(10))
-        soon = "import federation.tunnel.tunnel as tunnel\ntunnel._CONNECT_SECONDS = 0.3"
+        soon = "import federation.tunnel.forward as forward\nforward._CONNECT_SECONDS = 0.3"
         with setting.tunnel("researcher", silent.port, weakened=soon) as (port, _):
             assert answered(port) == b""
             assert f"127.0.0.1:{silent.port} did not answer within 0.3 s" in setting.complaints()[0]
