@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.source import Query, StudyRef, Wanted
 from client_app.data.uid import is_uid
@@ -84,11 +85,18 @@ def found(wanted: Wanted, ask: Callable[[Question], Iterable[Answer]], meter: Me
         wanted: what was asked for.
         ask: puts a question to the archive; its answers are read as far as they are needed.
         meter: counts the answers that are left out.
+
+    Raises:
+        RunError: the archive cannot be asked, or more match than may.
     """
     seen: set[str] = set()
     for question in questions(wanted):
         # All answers before the first is passed on: too many are a question that should not have been asked.
-        for answer in _checked(question, ask(question), meter):
+        try:
+            answers = _checked(question, ask(question), meter)
+        except DroppedError as error:
+            raise RunError(f"the archive cannot be asked ({error}); see to it and run again") from None
+        for answer in answers:
             if answer.uid not in seen:
                 seen.add(answer.uid)
                 yield answer.ref()

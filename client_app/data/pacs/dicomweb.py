@@ -101,18 +101,15 @@ class DicomwebSource:
     def _answers(self, question: Question) -> Iterator[Answer]:
         fields = [_MODALITIES, _DESCRIPTION, _INSTANCES]
         ask = partial(self._client.search_for_studies, search_filters=question.keys, fields=fields)
-        try:
-            for study in _pages(ask, _UID):
-                yield Answer(
-                    uid=_first(study, _UID),
-                    accession=_first(study, _ACCESSION),
-                    modalities=_all(study, _MODALITIES),
-                    date=_first(study, _DATE),
-                    description=_first(study, _DESCRIPTION),
-                    instances=_first(study, _INSTANCES),
-                )
-        except DroppedError as error:
-            raise RunError(f"the archive cannot be asked ({error}); see to it and run again") from None
+        for study in _pages(ask, _UID):
+            yield Answer(
+                uid=_first(study, _UID),
+                accession=_first(study, _ACCESSION),
+                modalities=_all(study, _MODALITIES),
+                date=_first(study, _DATE),
+                description=_first(study, _DESCRIPTION),
+                instances=_first(study, _INSTANCES),
+            )
 
 
 def _pages(ask: Callable[..., Sequence[Mapping[str, Any]]], key: str) -> Iterator[Mapping[str, Any]]:

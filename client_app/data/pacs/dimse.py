@@ -117,19 +117,16 @@ class DimseSource:
             ),
             "",
         )
-        try:
-            with self._association([build_context(FIND)]) as association:
-                for study in _matches(association, _keys("STUDY", **(asked | question.keys))):
-                    yield Answer(
-                        uid=text(study, "StudyInstanceUID"),
-                        accession=text(study, "AccessionNumber"),
-                        modalities=tuple(text(study, "ModalitiesInStudy").replace("\\", " ").split()),
-                        date=text(study, "StudyDate"),
-                        description=text(study, "StudyDescription"),
-                        instances=text(study, "NumberOfStudyRelatedInstances"),
-                    )
-        except DroppedError as error:
-            raise RunError(f"the archive cannot be asked ({error}); see to it and run again") from None
+        with self._association([build_context(FIND)]) as association:
+            for study in _matches(association, _keys("STUDY", **(asked | question.keys))):
+                yield Answer(
+                    uid=text(study, "StudyInstanceUID"),
+                    accession=text(study, "AccessionNumber"),
+                    modalities=tuple(text(study, "ModalitiesInStudy").replace("\\", " ").split()),
+                    date=text(study, "StudyDate"),
+                    description=text(study, "StudyDescription"),
+                    instances=text(study, "NumberOfStudyRelatedInstances"),
+                )
 
     @contextmanager
     def _association(
