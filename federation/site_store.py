@@ -118,12 +118,10 @@ class Standing(NamedTuple):
 
     Attributes:
         asked: when everybody in the store was last asked for, with its time zone; None if they never were.
-        gone: the pseudonyms of those of whom everything was taken out.
-        taken_out: how many series were ever taken out, of them and of whoever has others left.
+        taken_out: how many series were ever taken out, be it of somebody who has others left.
     """
 
     asked: datetime | None
-    gone: frozenset[str]
     taken_out: int
 
 
@@ -170,18 +168,18 @@ def open_store(folder: Path) -> SiteStore:
 
 
 def standing(folder: Path) -> Standing:
-    """Whose data may be used now.
+    """Whose data may be used now; where there is no store, nobody was ever asked for.
 
     Raises:
-        DataError: there is no store, it is damaged, or another release's.
+        DataError: the store is damaged, or another release's.
         StorageError: it cannot be read at this moment.
     """
+    if not has_store(folder):
+        return Standing(None, 0)
     with _reading(folder) as rows:
-        gone = rows.execute("SELECT patient FROM series GROUP BY patient HAVING count(*) = count(withdrawn)")
-        patients = frozenset(row[0] for row in gone)
         (taken_out,) = rows.execute("SELECT count(withdrawn) FROM series").fetchone()
         asked = rows.execute("SELECT at FROM consent_asked ORDER BY rowid DESC LIMIT 1").fetchone()
-    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), patients, taken_out)
+    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), taken_out)
 
 
 def row_of(row: tuple[str, ...]) -> StoredSeries:

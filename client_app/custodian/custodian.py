@@ -29,7 +29,6 @@ from client_app.custodian.release import MOST_REASON, REASON_STAYS, Terms, as_ru
 from client_app.custodian.sums import Sums
 from client_app.custodian.witness import Witness
 from client_app.custodian.work import Evaluation, Training, Work
-from client_app.data.cohort import standing_of
 from client_app.site import SiteConfig
 from federation.audit_log import Fact
 from federation.errors import DataError, RefusedError, SecureSumError, WardroundError
@@ -52,6 +51,7 @@ from federation.secure_sum.roster import Members
 from federation.secure_sum.states import Sent
 from federation.secure_sum.states import Training as BegunRound
 from federation.secure_sum.transcript import Words
+from federation.site_store import Standing, standing
 from federation.study import Study
 from federation.sums import plan_of
 
@@ -95,8 +95,10 @@ class Custodian:
             today=lambda: self._witness.now().date(),
         )
         self.roster = PinnedRoster(folder)
-        self._opener = Opener(config, keys, self.ledger, self._check)
+        self._opener = Opener(config, keys, self.ledger, self.judge)
         self._opened: Opened | None = None
+        # Which study, who had withdrawn, how many series had left the store: of any other it is opened anew.
+        self._opened_as: tuple[str, frozenset[str], int] | None = None
         # Two requests at once could both find a round unspent, and mix their models in one network.
         self._turn = Lock()
 
@@ -120,8 +122,17 @@ class Custodian:
                 reply = self._refusal(request, "failed", rule, REASON_STAYS)
             return reply.model_copy(update={"heads": self._witness.heads})
 
-    def judge(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> Decision:
-        """What the policy says now; without the patients, only about the study."""
+    def judge(
+        self,
+        study: Study,
+        seen: Standing | None = None,
+        takers: Takers | None = None,
+        held_out: int | None = None,
+    ) -> Decision:
+        """What the policy says now; without the patients, only about the study.
+
+        ``seen`` is the store's standing, where it was looked at just before.
+        """
         facts = Facts(
             site=self.config.name,
             now=self._witness.now(),
@@ -129,7 +140,7 @@ class Custodian:
             classes=None if takers is None else takers.classes,
             declared=None if takers is None else takers.declared,
             held_out=held_out,
-            consent_asked=standing_of(self.config.data).asked,
+            consent_asked=(seen or standing(self.config.data.folder)).asked,
         )
         return decide(self.config.policy, study, facts)
 
@@ -165,18 +176,19 @@ class Custodian:
                 return self._evaluate(opened, request)
 
     def _open(self, study: Study) -> Opened:
-        """Ask policy and people, every time, and load what the study needs, once."""
-        self._check(study)
+        """Ask policy and people, every time, and load what the study needs, until somebody leaves, once."""
+        seen = standing(self.config.data.folder)
+        self.judge(study, seen).require()
         self.approvals.require(study)
         if study.secure_sum is not None:
             self._members(study)  # before anything is set aside for sums that cannot be made
-        opened = self._opened
-        if opened is None or opened.study.id != study.id or not self._opener.is_as_it_was(opened):
+        opened_as = study.id, self.ledger.consent.withdrawn, seen.taken_out
+        if self._opened is None or self._opened_as != opened_as:
             self._opened = None
             self._end_expired()
-            self._opened = opened = self._opener.open(study)
-        self._check(study, opened.takers)
-        return opened
+            self._opened, self._opened_as = self._opener.open(study, seen), opened_as
+        self.judge(study, seen, self._opened.takers).require()
+        return self._opened
 
     def _end_expired(self) -> None:
         """Give back what studies hold whose last day is over: nothing can be charged to them any more."""
@@ -185,11 +197,6 @@ class Custodian:
             last_day = proposal.study.expires
             if last_day is not None and today > last_day:
                 self.ledger.budget.end(proposal.study.id)
-
-    def _check(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> None:
-        decision = self.judge(study, takers, held_out)
-        if not decision.allowed:
-            raise RefusedError(decision.rule, decision.reason)
 
     def _describe(self, opened: Opened, request: DescribeRequest) -> Reply:
         takers = opened.takers

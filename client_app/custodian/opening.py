@@ -11,12 +11,14 @@ from client_app.audit.rehearsal import require_rehearsal
 from client_app.custodian.keys import SiteKeys
 from client_app.custodian.ledger.cost import Cap, Cost, Part, evaluation_cost, training_cost
 from client_app.custodian.ledger.ledger import Ledger
-from client_app.data.cohort import load_cohort, standing_of
+from client_app.custodian.policy import Decision
+from client_app.data.cohort import load_cohort
 from client_app.site import SiteConfig
 from client_app.training.batches import Patients
 from client_app.training.choice import engine_for
 from client_app.training.local_round import LocalTraining
 from federation.models import build_network
+from federation.site_store import Standing
 from federation.study import Study
 from federation.tasks import Cohort, Examples
 
@@ -54,8 +56,6 @@ class Opened:
         training: what learns from them.
         network: the same one, whose parameters every request sets anew.
         held_out: the held-out patients who have consented and have budget left; their cost is set aside.
-        withdrawn: everybody who had withdrawn when it was opened.
-        taken_out: how many series had been taken out of the hospital's store by then.
         version: which state of the hospital's data it is; empty where data have no versions.
     """
 
@@ -64,15 +64,19 @@ class Opened:
     training: LocalTraining
     network: nn.Module
     held_out: Callable[[], Examples]
-    withdrawn: frozenset[str]
-    taken_out: int
     version: str
 
 
-class Check(Protocol):
-    """Says whether patients are enough for a study, before anything is set aside; refuses by raising."""
+class Judge(Protocol):
+    """Says whether patients are enough for a study, before anything is set aside."""
 
-    def __call__(self, study: Study, takers: Takers | None = None, held_out: int | None = None) -> None:
+    def __call__(
+        self,
+        study: Study,
+        seen: Standing | None = None,
+        takers: Takers | None = None,
+        held_out: int | None = None,
+    ) -> Decision:
         """Of who would learn, or of how many would be evaluated."""
         ...
 
@@ -83,29 +87,29 @@ class Opener:
     Args:
         config: the site's settings.
         keys: the site's.
-        ledger: who has withdrawn, and who has budget left.
-        check: what the site's policy says.
+        ledger: who has not withdrawn, and has budget left.
+        judge: what the site's policy says.
     """
 
-    def __init__(self, config: SiteConfig, keys: SiteKeys, ledger: Ledger, check: Check) -> None:
+    def __init__(self, config: SiteConfig, keys: SiteKeys, ledger: Ledger, judge: Judge) -> None:
         self._config = config
         self._keys = keys
         self._ledger = ledger
-        self._check = check
+        self._judge = judge
 
-    def open(self, study: Study) -> Opened:
+    def open(self, study: Study, seen: Standing) -> Opened:
         """Rehearse the study's protection, then load its patients and set aside what it costs them.
 
         Args:
             study: one that the site has agreed to.
+            seen: the standing of the hospital's store before that.
         """
         network = build_network(study.model, study.task)
         engine = engine_for(study, network, self._config.resources)
         if study.privacy.mode != "none":
             require_rehearsal(study, network, self._keys.noise, engine)
-        withdrawn, taken_out = self.withdrawn(), self.taken_out()
         cohort = load_cohort(self._config.data, study.task)
-        takers = self._takers(study, cohort)
+        takers = self._takers(study, seen, cohort)
         training = LocalTraining(
             study=study,
             network=network,
@@ -120,25 +124,10 @@ class Opener:
             training=training,
             network=network,
             held_out=lambda: self._held_out(study, cohort),
-            withdrawn=withdrawn,
-            taken_out=taken_out,
             version=cohort.version,
         )
 
-    def withdrawn(self) -> frozenset[str]:
-        """Whoever has withdrawn by now: here, or in the record, so that the ingest took them out."""
-        gone = standing_of(self._config.data).gone
-        return self._ledger.consent.withdrawn.union(self._keys.pseudonym(identity) for identity in gone)
-
-    def is_as_it_was(self, opened: Opened) -> bool:
-        """Whether nobody has withdrawn, and nothing was taken out, since a study was opened."""
-        return (opened.withdrawn, opened.taken_out) == (self.withdrawn(), self.taken_out())
-
-    def taken_out(self) -> int:
-        """How many series the ingest has taken out by now, be it of somebody who has others left."""
-        return standing_of(self._config.data).taken_out
-
-    def _takers(self, study: Study, cohort: Cohort) -> Takers:
+    def _takers(self, study: Study, seen: Standing, cohort: Cohort) -> Takers:
         def with_budget(examples: Examples) -> Takers:
             return Takers(
                 learning=examples,
@@ -148,7 +137,11 @@ class Opener:
 
         plan = training_cost(study, study.total_steps)
         learning = self._with_budget(
-            study, "train", plan, cohort.train, lambda some: self._check(study, with_budget(some))
+            study,
+            "train",
+            plan,
+            cohort.train,
+            lambda some: self._judge(study, seen, with_budget(some)).require(),
         )
         return with_budget(learning)
 
@@ -158,7 +151,7 @@ class Opener:
             "test",
             evaluation_cost(study),
             cohort.test,
-            lambda some: self._check(study, held_out=some.patient_count),
+            lambda some: self._judge(study, held_out=some.patient_count).require(),
         )
 
     def _with_budget(

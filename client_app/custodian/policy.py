@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, model_validator
 
 from federation.accounting import RdpFilter
-from federation.errors import PrivacyError
+from federation.errors import PrivacyError, RefusedError
 from federation.promise import largest_epsilon, largest_local_epsilon
 from federation.schema import Frozen
 from federation.study import Aggregation, PrivacyMode, Study
@@ -156,6 +156,11 @@ class Decision:
     allowed: bool
     rule: str
     reason: str
+
+    def require(self) -> None:
+        """Raise RefusedError unless it is allowed."""
+        if not self.allowed:
+            raise RefusedError(self.rule, self.reason)
 
 
 @dataclass(frozen=True)

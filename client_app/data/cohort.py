@@ -2,7 +2,6 @@
 
 from client_app.site import SimulatedData
 from federation.errors import DataError
-from federation.site_store import Standing, has_store, standing
 from federation.study import TaskSpec
 from federation.tasks import Cohort, Examples, load_task, pool
 
@@ -29,16 +28,6 @@ def load_cohort(data: SimulatedData, spec: TaskSpec) -> Cohort:
             f"task {spec.name} has {both} patients in train and in test; a patient must be in one of them"
         )
     return cohort
-
-
-def standing_of(data: SimulatedData) -> Standing:
-    """Whose data may be used, where a hospital's data are a store that an ingest fills.
-
-    Raises:
-        DataError: the store is damaged, or another release's.
-        StorageError: it cannot be read at this moment.
-    """
-    return standing(data.folder) if has_store(data.folder) else Standing(None, frozenset(), 0)
 
 
 def _check(examples: Examples, spec: TaskSpec) -> None:

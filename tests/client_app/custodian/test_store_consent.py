@@ -13,7 +13,7 @@ from client_app.data.store.writer import StoreWriter
 from client_app.data.volume import Volume
 from client_app.training.batches import Patients
 from federation.messages import RefusalReply, TrainReply, TrainRequest
-from federation.site_store import open_store
+from federation.site_store import open_store, standing
 from tasks.split import in_train
 
 AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
@@ -85,6 +85,13 @@ def take_out(store, patient):
         writer.withdraw(patient, "denied")
 
 
+def taken_out_is(monkeypatch, count):
+    """Have the custodian take ``count`` of the store's folder for what has left it."""
+    monkeypatch.setattr(
+        custodian_module, "standing", lambda folder: standing(folder)._replace(taken_out=count(folder))
+    )
+
+
 @pytest.mark.attack(GOES_ON, held_by="the store's tombstones, looked at before and after each charge")
 def test_the_next_round_goes_without_whoever_left_the_store(train, trained, store):
     assert isinstance(train(1), TrainReply)
@@ -95,11 +102,8 @@ def test_the_next_round_goes_without_whoever_left_the_store(train, trained, stor
 
 
 @pytest.mark.mutant(GOES_ON, how="looks at the ledger's withdrawals alone")
-def test_a_custodian_that_knows_its_ledger_only_goes_on_with_them(
-    train, trained, store, monkeypatch, custodian
-):
-    monkeypatch.setattr(custodian._opener, "withdrawn", lambda: custodian.ledger.consent.withdrawn)
-    monkeypatch.setattr(custodian._opener, "taken_out", lambda: 0)
+def test_a_custodian_that_knows_its_ledger_only_goes_on_with_them(train, trained, store, monkeypatch):
+    taken_out_is(monkeypatch, lambda folder: 0)
     train(1)
     take_out(store, min(trained[-1]))
     train(2)
@@ -151,7 +155,7 @@ def test_the_next_round_goes_without_a_series_that_was_taken_back(train, counted
 
 @pytest.mark.mutant(TAKEN_BACK, how="looks at patients alone")
 def test_a_custodian_that_knows_patients_only_goes_on_with_it(train, counted, store, has_two, monkeypatch):
-    monkeypatch.setattr(opening.Opener, "taken_out", lambda _: 0)
+    taken_out_is(monkeypatch, lambda folder: -len({each.patient for each in open_store(folder).series}))
     train(1)
     take_back(store, has_two)
     train(2)
@@ -175,8 +179,7 @@ def test_a_store_that_nobody_asked_for_in_a_day_trains_nothing(train, store, hou
 def test_a_custodian_that_takes_today_for_granted_trains_on(train, monkeypatch, custodian):
     later = datetime.now(UTC) + timedelta(hours=25)
     monkeypatch.setattr(custodian._witness, "now", lambda: later)
-    standing_of = custodian_module.standing_of
-    monkeypatch.setattr(custodian_module, "standing_of", lambda data: standing_of(data)._replace(asked=later))
+    monkeypatch.setattr(custodian_module, "standing", lambda folder: standing(folder)._replace(asked=later))
     assert isinstance(train(1), TrainReply)
 
 

@@ -27,17 +27,20 @@ def test_who_withdraws_leaves_no_array_and_no_facts(writer, folder, put):
     assert verify(folder) == ()
 
 
-def test_only_who_has_nothing_left_is_gone(writer, folder, put):
+def test_whatever_was_taken_out_is_counted_be_it_back_again(writer, folder, put):
     put(writer, 1)
     put(writer, 2, whose=1)
     put(writer, 3)
-    assert standing(folder) == (None, frozenset(), 0)
+    assert standing(folder) == (None, 0)
     writer.retract("2.25.1", "no-longer-wanted")
-    assert not standing(folder).gone
-    writer.retract("2.25.2", "not-found")
-    assert standing(folder).gone == {patient(1)}
-    put(writer, 2, whose=1)
-    assert not standing(folder).gone
+    put(writer, 1)
+    assert standing(folder).taken_out == 1
+    writer.withdraw(patient(1), "opt-out")
+    assert standing(folder).taken_out == 3
+
+
+def test_where_there_is_no_store_nobody_was_asked_for(tmp_path):
+    assert standing(tmp_path) == (None, 0)
 
 
 def test_a_store_knows_when_consent_was_last_asked_for(writer, folder):
