@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 ATTACK, MUTANT = "attack", "mutant"
 
@@ -56,6 +57,19 @@ def killed_at(monkeypatch):
                 yield died
 
     return killed
+
+
+class ByStand(LoadFileScheduling):
+    """A file to one process, and all files of containers to one: another would wait for the one engine."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return "containers" if "containers" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByStand(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_itemcollected(item):

@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -19,6 +20,7 @@ from simulation.programs import ROOT
 FOLDER = Path(os.environ.get("WARDROUND_ENGINE") or Path(tempfile.gettempdir()) / "wardround-engine")
 BASE = "python:3.11-slim"
 TAG = "test"
+TORCH = os.environ.get("WARDROUND_TORCH", "cuda")
 IMAGES = ("node", "custodian", "coordinator", "gateway")
 
 
@@ -39,7 +41,7 @@ def engine():
     missing = [name for name in ("docker", "docker-compose") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"no containers: {' and '.join(missing)} not installed")
-    with locked(FOLDER / "lock", wait=True):
+    with locked(FOLDER / "lock", wait=True), _environment_of_nobody():
         if _answers():
             yield
         elif os.geteuid() == 0 and shutil.which("dockerd"):
@@ -56,10 +58,19 @@ def build(*targets):
     for target in targets:
         run(
             "docker", "build", "--quiet", "--file", "docker/Dockerfile", "--target", target,
-            "--build-arg", f"TORCH={os.environ.get('WARDROUND_TORCH', 'cuda')}",
+            "--build-arg", f"TORCH={TORCH}",
             "--tag", f"wardround/{target}:{TAG}", ".",
             cwd=ROOT, seconds=1800, env={**os.environ, "DOCKER_BUILDKIT": "0"},
         )  # fmt: skip
+
+
+@contextmanager
+def _environment_of_nobody():
+    """Without settings of ours: compose prefers them to those in a hospital's .env."""
+    with patch.dict(os.environ):
+        for name in [name for name in os.environ if name.startswith("WARDROUND_")]:
+            del os.environ[name]
+        yield
 
 
 @contextmanager
