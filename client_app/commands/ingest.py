@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from client_app.commands.ingest_settings import ingest_settings
 from client_app.commands.site_option import site_option
 from federation.command_line import print_table
 from federation.files import write_whole
@@ -30,10 +31,9 @@ def check(file: Path) -> None:
     """
     # pydicom and its like take a second to load, so help is there at once.
     from client_app.books.findings import findings_table, sound  # noqa: PLC0415
-    from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
-    from client_app.site import hospital  # noqa: PLC0415
+    from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    findings = HospitalIngest(settings_of(hospital(file))).quality()
+    findings = HospitalIngest(ingest_settings(file)).quality()
     print_table(findings_table(findings))
     if not sound(findings):
         sys.exit(1)
@@ -77,12 +77,11 @@ def pacs(
     Of a list or of a modality only what is in the cohort is taken: consent and labels are the record's. Then
     nothing leaves the store; else the studies that are no longer in the cohort do.
     """
-    from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
+    from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
     from client_app.data.ingest.named import query, wanted  # noqa: PLC0415
-    from client_app.site import hospital  # noqa: PLC0415
 
     named = wanted(accessions, studies, query(modality, since, until, description))
-    ingest = HospitalIngest(settings_of(hospital(file)))
+    ingest = HospitalIngest(ingest_settings(file))
     filled = ingest.pacs(_progress("studies"), named=named, again=again)
     if filled.outside:
         click.echo(f"not in the cohort: {filled.outside} studies")
@@ -128,11 +127,10 @@ def images(
     further one is a feature. What of its modality it no longer names leaves the store. Broken off, it goes on
     where it was.
     """
-    from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
+    from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
     from client_app.data.pacs.images import ImageKind  # noqa: PLC0415
-    from client_app.site import hospital  # noqa: PLC0415
 
-    settings = settings_of(hospital(file))
+    settings = ingest_settings(file)
     kind = ImageKind(modality, body_part, spacing, without_text, settings.deidentify)
     filled = HospitalIngest(settings).images(
         folder,
@@ -149,10 +147,9 @@ def images(
 @site_option
 def consent(file: Path) -> None:
     """Ask again whose data may be used, and take out of the store whoever's may not."""
-    from client_app.data.ingest.hospital import HospitalIngest, settings_of  # noqa: PLC0415
-    from client_app.site import hospital  # noqa: PLC0415
+    from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    gone = HospitalIngest(settings_of(hospital(file))).consent()
+    gone = HospitalIngest(ingest_settings(file)).consent()
     _tell_gone(gone)
     click.echo(f"{sum(gone.values())} patients taken out")
 
@@ -166,14 +163,12 @@ def card(file: Path, to: Path | None, beside: Path | None) -> None:
 
     A shift is 0 where two stores are alike, and 1 where they have nothing in common.
     """
-    from client_app.data.ingest.hospital import settings_of  # noqa: PLC0415
     from client_app.data.store.card import card_in, card_of  # noqa: PLC0415
     from client_app.data.store.tables import card_table  # noqa: PLC0415
     from client_app.data.store.verify import verify  # noqa: PLC0415
-    from client_app.site import hospital  # noqa: PLC0415
     from federation.site_store import open_store  # noqa: PLC0415
 
-    store = settings_of(hospital(file)).store
+    store = ingest_settings(file).store
     own = card_of(open_store(store))
     print_table(card_table(own, None if beside is None else card_in(beside)))
     if to is not None:

@@ -27,21 +27,9 @@ from client_app.data.pacs.archive import archive
 from client_app.data.pacs.images import ImageKind
 from client_app.data.pacs.source import Wanted
 from client_app.data.store.writer import StoreWriter
-from client_app.site import HospitalConfig
-from federation.errors import ConfigError, DataError, RunError
+from federation.errors import DataError, RunError
 from federation.files import locked
 from federation.site_store import open_store
-
-
-def settings_of(hospital: HospitalConfig) -> IngestSettings:
-    """Those of a hospital.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    if hospital.ingest is None:
-        raise ConfigError("site.yaml has no ingest; conf/site/hospital.yaml shows one")
-    return hospital.ingest
 
 
 class HospitalIngest:
