@@ -157,7 +157,7 @@ def open_store(folder: Path) -> SiteStore:
         DataError: there is none, it is damaged, or another release's.
         StorageError: it cannot be read at this moment.
     """
-    with _reading(folder) as rows:
+    with reading(folder) as rows:
         live = [
             row_of(row)
             for row in rows.execute(
@@ -176,7 +176,7 @@ def standing(folder: Path) -> Standing:
     """
     if not has_store(folder):
         return Standing(None, 0)
-    with _reading(folder) as rows:
+    with reading(folder) as rows:
         (taken_out,) = rows.execute("SELECT count(withdrawn) FROM series").fetchone()
         asked = rows.execute("SELECT at FROM consent_asked ORDER BY rowid DESC LIMIT 1").fetchone()
     return Standing(None if asked is None else datetime.fromisoformat(asked[0]), taken_out)
@@ -231,8 +231,13 @@ def checked_array(content: bytes, series: StoredSeries) -> NDArray[np.generic]:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A view of one moment."""
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A view of one moment of the manifest.
+
+    Raises:
+        DataError: there is no store, it is damaged, or another release's.
+        StorageError: it cannot be read at this moment.
+    """
     path = folder / MANIFEST
     if not has_store(folder):
         raise DataError(f"{folder} holds no store ({MANIFEST} is not there); an ingest makes one")

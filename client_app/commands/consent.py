@@ -19,15 +19,16 @@ def consent() -> None:
 @click.option(
     "--csv",
     "table",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="A file with the column patient, so that no name stands in the shell's history.",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A file with the column patient, so that no name is in the shell's history; - is standard input.",
 )
 @click.option("--by", help="Who says so; the audit log keeps the name. By default whoever is logged in.")
 @site_option
 def withdraw(patients: tuple[str, ...], table: Path | None, by: str | None, file: Path) -> None:
     """Leave patients out of every round that has not begun, in all studies, for good.
 
-    PATIENT is what the hospital's data call the patient. To say it twice changes nothing.
+    PATIENT is what the hospital's data call the patient; of a store, what wardround-site ingest pseudonym
+    tells. To say it twice changes nothing.
     """
     from client_app.commands.custodian_of import custodian_of  # noqa: PLC0415
     from client_app.desk.patient_list import patients_in  # noqa: PLC0415

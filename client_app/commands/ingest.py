@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from client_app.commands.ingest_settings import ingest_settings
+from client_app.commands.pseudonym import pseudonym
 from client_app.commands.site_option import site_option
 from federation.command_line import print_table
 from federation.files import write_whole
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @click.group()
 def ingest() -> None:
     """Fill the store of de-identified images, which studies learn from."""
+
+
+ingest.add_command(pseudonym)
 
 
 @ingest.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 from unicodedata import category, normalize
 
 from federation.errors import ConfigError
-from federation.key_files import KEY_BYTES, kept_key
+from federation.key_files import KEY_BYTES, kept_key, read_key
 
 _FEWEST_DAYS = 30
 _MOST_DAYS = 1095
@@ -41,6 +41,15 @@ class Pseudonyms:
             StorageError: it could not be written.
         """
         return cls(kept_key(file))
+
+    @classmethod
+    def found_at(cls, file: Path) -> "Pseudonyms":
+        """Those of the key in ``file``; none is drawn.
+
+        Raises:
+            DataError: it is missing or is no key, or others may read it.
+        """
+        return cls(read_key(file))
 
     @property
     def owner(self) -> str:

@@ -2,47 +2,68 @@
 
 import csv
 import re
+import sys
+from itertools import chain
 from pathlib import Path
 
 from federation.errors import DataError
 
 _COLUMN = "patient"
+_STDIN = Path("-")
 # What spreadsheets make of a long number, and what people write to keep them from it: nobody is called so.
 _OF_A_SPREADSHEET = re.compile(r"[='].*|\d([.,]\d+)?[Ee]\+\d+|#+|#[A-Z/0?!]+", re.DOTALL)
 
 
 def patients_in(path: Path) -> tuple[str, ...]:
+    """As ``patient_lines``, without the lines."""
+    return tuple(patient for _, patient in patient_lines(path))
+
+
+def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], ...]:
     """The patients in the column ``patient`` of a CSV file, with commas or semicolons, in UTF-8.
+
+    Args:
+        path: of the file; ``-`` is standard input.
+        headed: whether the first line has to name the columns, also where there is one only.
+
+    Returns:
+        Each with the number of the line, which is 1 for the first.
 
     Raises:
         DataError: the file cannot be read, has no such column, or a line has nobody in it, or what a
             spreadsheet has made of a number.
     """
+    name = "standard input" if path == _STDIN else str(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        raise DataError(f"{name} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:
-        raise DataError(f"{path} is no UTF-8; save it as CSV UTF-8") from None
-    first = text.partition("\n")[0]
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=";" if ";" in first else ",", strict=True)
+        raise DataError(f"{name} is no UTF-8; save it as CSV UTF-8") from None
+    lines = text.splitlines(keepends=True)
+    rows = csv.reader(lines, delimiter=";" if ";" in "".join(lines[:1]) else ",", strict=True)
     try:
-        columns = [name.strip() for name in next(rows, [])]
-        if columns.count(_COLUMN) != 1:
-            raise DataError(f"{path}, line 1: it names the columns, and one of them must be {_COLUMN}")
+        heading = next(rows, [])
+        columns = [cell.strip() for cell in heading]
+        bare = not headed and len(columns) < 2 and columns != [_COLUMN]
+        if bare:
+            columns = [_COLUMN]
+        elif columns.count(_COLUMN) != 1:
+            raise DataError(f"{name}, line 1: it names the columns, and one of them must be {_COLUMN}")
         place = columns.index(_COLUMN)
         patients = []
-        for row in rows:
+        for row in chain([heading] if bare else [], rows):
             if not row:  # an empty line
                 continue
             if len(row) != len(columns) or not row[place].strip():
-                raise DataError(f"{path}, line {rows.line_num}: no {_COLUMN}, or not {len(columns)} columns")
+                raise DataError(f"{name}, line {rows.line_num}: no {_COLUMN}, or not {len(columns)} columns")
             if _OF_A_SPREADSHEET.fullmatch(row[place].strip()):
                 raise DataError(
-                    f"{path}, line {rows.line_num}: a spreadsheet has changed the number that stood there; "
+                    f"{name}, line {rows.line_num}: a spreadsheet has changed the number that stood there; "
                     "have it hold the column as text, and save it again"
                 )
-            patients.append(row[place].strip())
+            patients.append((rows.line_num, row[place].strip()))
     except csv.Error:
-        raise DataError(f"{path}, line {rows.line_num}: this is no CSV; see to its quotes") from None
+        raise DataError(f"{name}, line {rows.line_num}: this is no CSV; see to its quotes") from None
     return tuple(patients)

@@ -155,7 +155,7 @@ class HospitalIngest:
                 Journal(folder) as journal,
                 StoreWriter(self._settings.store) as store,
             ):
-                key = folder / "pseudonyms.key"
+                key = self._settings.key
                 if store.owner is not None and not key.exists():
                     raise DataError(
                         f"{key} is missing, with which {store.folder} was filled; restore it, or fill a new "

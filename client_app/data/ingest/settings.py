@@ -34,6 +34,11 @@ class IngestSettings(Frozen):
     consent: ConsentRules = ConsentRules()
     deidentify: Options = Options()
 
+    @property
+    def key(self) -> Path:
+        """Where the key of pseudonyms lies."""
+        return self.folder / "pseudonyms.key"
+
     @model_validator(mode="after")
     def _apart(self) -> Self:
         for name in ("folder", "store"):
