@@ -16,6 +16,7 @@ from federation.files import write_whole
 
 if TYPE_CHECKING:
     from client_app.data.ingest.run import Filled, Taken, Told
+    from client_app.data.opt_outs import Unmet
 
 
 @click.group()
@@ -153,9 +154,10 @@ def consent(file: Path) -> None:
     """Ask again whose data may be used, and take out of the store whoever's may not."""
     from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    gone = HospitalIngest(ingest_settings(file)).consent()
-    _tell_gone(gone)
-    click.echo(f"{sum(gone.values())} patients taken out")
+    asked = HospitalIngest(ingest_settings(file)).consent()
+    _tell_gone(asked.gone)
+    click.echo(f"{sum(asked.gone.values())} patients taken out")
+    _tell_unmet(asked.unmet)
 
 
 @ingest.command()
@@ -203,8 +205,15 @@ def _tell_gone(gone: Mapping[str, int]) -> None:
         click.echo(f"{count} patients taken out by {rule}")
 
 
+def _tell_unmet(unmet: "Unmet") -> None:
+    for each in unmet.findings():
+        if each.remedy:
+            click.echo(f"{each.found}; {each.remedy}")
+
+
 def _tell(filled: "Filled") -> None:
     _tell_gone(filled.gone)
+    _tell_unmet(filled.unmet)
     for rule, count in sorted(filled.refused.items()):
         click.echo(f"refused by {rule}: {count}")
     if filled.left:

@@ -18,7 +18,6 @@ from pydantic import Field
 
 from client_app.data.fhir.parts import Code, Period
 from client_app.data.fhir.people import Consent, Provision
-from client_app.data.keys import comparable
 from federation.schema import Frozen
 
 _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
@@ -224,8 +223,3 @@ def _later(consent: Consent, other: Consent) -> bool:
     if consent.date_time is None or other.date_time is None:
         return False
     return consent.date_time.earliest > other.date_time.latest
-
-
-def any_listed(numbers: Iterable[str], listed: frozenset[str]) -> bool:
-    """Whether one of a patient's numbers is on a list of ``comparable`` ones."""
-    return any(comparable(number) in listed for number in numbers)

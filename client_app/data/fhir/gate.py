@@ -8,11 +8,10 @@ from typing import Protocol, TypeVar
 from client_app.data.fhir.bundle import Json
 from client_app.data.fhir.client import FhirClient
 from client_app.data.fhir.codes import any_of, escaped
-from client_app.data.fhir.consent import ConsentRules, Decision, any_listed, decide
+from client_app.data.fhir.consent import ConsentRules, Decision, decide
 from client_app.data.fhir.parts import Reference, read
 from client_app.data.fhir.people import Consent, Patient
-from client_app.data.keys import comparable
-from client_app.desk.patient_list import patients_in
+from client_app.data.opt_outs import OptOuts
 from federation.errors import DataError
 
 # Patients in one search.
@@ -23,7 +22,13 @@ Item = TypeVar("Item")
 
 
 class Gate(Protocol):
-    """Decides on patients by the numbers that the hospital gave them."""
+    """Decides on patients by the numbers that the hospital gave them.
+
+    Attributes:
+        opt_outs: the hospital's list.
+    """
+
+    opt_outs: OptOuts
 
     def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
         """What holds now for each of the hospital's ``numbers``."""
@@ -40,12 +45,12 @@ class ListGate:
     """
 
     def __init__(self, rules: ConsentRules) -> None:
-        self._opted_out = _opted_out(rules)
+        self.opt_outs = OptOuts(rules.opt_outs)
 
     def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
         """See ``Gate``."""
         out, allowed = Decision(False, "opted-out"), Decision(True, "not-denied")
-        return {number: out if any_listed([number], self._opted_out) else allowed for number in numbers}
+        return {number: out if self.opt_outs.has([number]) else allowed for number in numbers}
 
 
 class ConsentGate:
@@ -64,7 +69,7 @@ class ConsentGate:
             DataError: the list of opt-outs cannot be read.
         """
         self._client, self._system, self._rules, self._today = client, system, rules, today
-        self._opted_out = _opted_out(rules)
+        self.opt_outs = OptOuts(rules.opt_outs)
 
     def check(self, numbers: Iterable[str]) -> dict[str, Decision]:
         """What holds now for each of the hospital's ``numbers``; whom the server does not know is out.
@@ -116,7 +121,7 @@ class ConsentGate:
         )
 
     def _decide(self, called: Collection[str], records: int, consents: Sequence[Consent | None]) -> Decision:
-        if any_listed(called, self._opted_out):
+        if self.opt_outs.has(called):
             return Decision(False, "opted-out", records)
         if not records:
             return Decision(False, "not-found", records)
@@ -184,11 +189,6 @@ def to_tombstone(
     missing = Decision(False, "not-found")
     now = {patient: known.get(patient, missing) for patient in stored}
     return {patient: decision.rule for patient, decision in now.items() if not decision.allowed}
-
-
-def _opted_out(rules: ConsentRules) -> frozenset[str]:
-    listed = () if rules.opt_outs is None else patients_in(rules.opt_outs)
-    return frozenset(comparable(number) for number in listed)
 
 
 def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -2,18 +2,33 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from client_app.data.fhir.consent import Decision
 from client_app.data.fhir.gate import to_tombstone
 from client_app.data.ingest.journal import Journal
 from client_app.data.keys import Pseudonyms
+from client_app.data.opt_outs import Unmet
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError
 from federation.site_store import open_store
 
 # Somebody has said no, and means it; all else may be an error of the record, and come back.
 _FOR_GOOD = frozenset({"opted-out", "denied"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of asking again.
+
+    Attributes:
+        gone: how many patients were taken out, by rule.
+        unmet: the entries of the list of opt-outs that are nobody's who was looked at.
+    """
+
+    gone: Counter[str]
+    unmet: Unmet
 
 
 def heed(

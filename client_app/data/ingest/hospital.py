@@ -15,14 +15,16 @@ from client_app.data.fhir.definition import CohortDefinition, cohort_definition
 from client_app.data.fhir.gate import ConsentGate, Gate, ListGate
 from client_app.data.fhir.quality import quality
 from client_app.data.fhir.settings import FhirSettings
-from client_app.data.ingest.consent import heed
+from client_app.data.ingest.consent import Asked, heed
 from client_app.data.ingest.images import TableIngest
 from client_app.data.ingest.incoming import Incoming
 from client_app.data.ingest.journal import Journal
+from client_app.data.ingest.lookup import stored
 from client_app.data.ingest.run import CohortIngest, Filled, Told
 from client_app.data.ingest.settings import IngestSettings, not_given
 from client_app.data.ingest.table import rows_of
 from client_app.data.keys import Pseudonyms
+from client_app.data.opt_outs import OptOuts, Unmet
 from client_app.data.pacs.archive import archive
 from client_app.data.pacs.images import ImageKind
 from client_app.data.pacs.source import Wanted
@@ -46,7 +48,8 @@ class HospitalIngest:
         """What the record and the archive have for the cohort."""
         with self._record() as (client, gate):
             selection = self._selection(client, gate, Pseudonyms(bytes(32)))
-        return quality(self._definition, selection)
+        unmet = self._unmet(gate.opt_outs, "whom the record has for the cohort")
+        return *quality(self._definition, selection), *unmet.findings()
 
     def pacs(self, told: Told, *, named: Wanted | None = None, again: bool = False) -> Filled:
         """Fill the store with the cohort's studies.
@@ -86,7 +89,9 @@ class HospitalIngest:
                     options=settings.deidentify,
                     incoming=Incoming(settings.folder / "incoming"),
                 )
-                return self._filled(run.take(cases, told, named=named, again=again), before, gone)
+                filled = run.take(cases, told, named=named, again=again)
+            unmet = self._unmet(gate.opt_outs, "whom the record has for the cohort, whom the journal has")
+            return self._filled(filled, before, gone, unmet)
 
     def images(
         self,
@@ -121,10 +126,12 @@ class HospitalIngest:
             before = self._stored()
             gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=pseudonyms)
-            return self._filled(run.take(rows, decisions, told, again=again, refused=refused), before, gone)
+            filled = run.take(rows, decisions, told, again=again, refused=refused)
+            unmet = self._unmet(gate.opt_outs, "whom the table or the journal has")
+            return self._filled(filled, before, gone, unmet)
 
-    def consent(self) -> Counter[str]:
-        """Take out whoever may not be used any more; how many patients, by rule.
+    def consent(self) -> Asked:
+        """Take out whoever may not be used any more.
 
         Raises:
             DataError: the record knows nobody of the store, and nobody was taken out.
@@ -136,14 +143,23 @@ class HospitalIngest:
             Incoming(self._settings.folder / "incoming").keep_only(())
             asked = datetime.now(UTC)
             decisions = gate.check(journal.patients())
-            return heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
+            gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
+            return Asked(gone, self._unmet(gate.opt_outs, "whom the journal has"))
+
+    def _unmet(self, opt_outs: OptOuts, among: str) -> Unmet:
+        """The entries of the list that are nobody's ``among`` whom was looked, nor of the store."""
+        if not opt_outs:
+            return Unmet()
+        return opt_outs.unmet(f"{among}, or who is or was in the store", stored(self._settings))
 
     def _stored(self) -> frozenset[tuple[str, str]]:
         return frozenset((each.series, each.digest) for each in open_store(self._settings.store).series)
 
-    def _filled(self, filled: Filled, before: frozenset[tuple[str, str]], gone: Counter[str]) -> Filled:
+    def _filled(
+        self, filled: Filled, before: frozenset[tuple[str, str]], gone: Counter[str], unmet: Unmet
+    ) -> Filled:
         """With what is not in the store any more."""
-        return replace(filled, gone=gone, left=len(before - self._stored()))
+        return replace(filled, gone=gone, left=len(before - self._stored()), unmet=unmet)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Pseudonyms, Journal, StoreWriter]]:

@@ -14,6 +14,7 @@ from client_app.data.ingest.journal import Entry, Journal
 from client_app.data.ingest.shelf import Shelf
 from client_app.data.ingest.study import ReadStudy, read_study
 from client_app.data.keys import Pseudonyms
+from client_app.data.opt_outs import Unmet
 from client_app.data.pacs.source import Source, StudyRef, Wanted
 from client_app.data.refusal import Refused
 from client_app.data.store.writer import StoreWriter
@@ -52,6 +53,7 @@ class Filled:
         broken: how many the archive did not give whole, by what went wrong; the next try asks again.
         gone: how many patients were taken out since they may not be used any more, by rule.
         left: how many series of before are not there any more, or with another image.
+        unmet: the entries of the list of opt-outs that are nobody's who was looked at.
     """
 
     version: str
@@ -61,6 +63,7 @@ class Filled:
     broken: Mapping[str, int] = field(default_factory=Counter)
     gone: Mapping[str, int] = field(default_factory=Counter)
     left: int = 0
+    unmet: Unmet = field(default_factory=Unmet)
 
 
 class CohortIngest:

@@ -20,7 +20,9 @@ def typed(tmp_path, write_hospital):
         "file,patient,label\nSmith.png,MRN1,ill\nJones.png,MRN2,well\nDoe.png,MRN3,ill\n"
     )
     ingest = {"folder": str(tmp_path / "ingest"), "store": str(tmp_path / "store")}
-    site = write_hospital(tmp_path, ingest=ingest | {"consent": {"policy": "opt_out"}})
+    (tmp_path / "opt_outs.csv").write_text("patient\n")
+    consent = {"policy": "opt_out", "opt_outs": str(tmp_path / "opt_outs.csv")}
+    site = write_hospital(tmp_path, ingest=ingest | {"consent": consent})
 
     def run(*arguments):
         result = CliRunner().invoke(commands, ["ingest", *map(str, arguments), "--config", str(site)])
@@ -45,6 +47,21 @@ def test_images_of_a_folder_are_taken_and_told_without_their_names(typed, tmp_pa
     card = tmp_path / "card.json"
     assert "version" in typed("card", "--to", card)
     assert "shift" in typed("card", "--beside", card)
+
+
+def test_entries_of_the_list_that_match_nobody_are_told_without_their_numbers(typed, tmp_path):
+    (tmp_path / "opt_outs.csv").write_text("patient\nmrn 1\nMRN-2\n")
+    told = "opt-outs that match nobody {} or who is or was in the store: 1 of 2, in line 3; normal for"
+    said = typed("images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2")
+    assert told.format("whom the table or the journal has,") in said
+    (tmp_path / "opt_outs.csv").write_text("patient\nmrn 2\nMRN-1\n")
+    said += typed("consent")
+    assert "1 patients taken out by opted-out" in said
+    assert told.format("whom the journal has,") in said
+    (tmp_path / "opt_outs.csv").write_text("patient\nmrn 2\n")
+    said += (quiet := typed("consent"))
+    assert "opt-outs" not in quiet, "there is nothing to tell"
+    assert "MRN" not in said.upper()
 
 
 def test_what_the_images_are_has_to_be_said(typed, tmp_path):

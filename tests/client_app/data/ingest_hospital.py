@@ -34,6 +34,11 @@ class Hospital:
         """The studies of patients who have agreed."""
         return [study for study in self.pacs.studies if given(study) == "permit"]
 
+    @property
+    def denied(self) -> list[CtStudy]:
+        """The studies of patients who have said no."""
+        return [study for study in self.pacs.studies if given(study) == "deny"]
+
     def settings(self, folder, way="dicomweb", **changes):
         """Of an ingest below ``folder``."""
         values = {

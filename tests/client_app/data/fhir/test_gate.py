@@ -102,8 +102,7 @@ def test_whoever_opted_out_is_out_whatever_else_is_said(written, person, server,
 
 @pytest.mark.mutant(LISTED, how="numbers are compared as they are")
 def test_a_number_that_is_compared_as_it_is_misses_the_patient(person, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "comparable", str)
-    monkeypatch.setattr("client_app.data.fhir.consent.comparable", str)
+    monkeypatch.setattr("client_app.data.opt_outs.comparable", str)
     number, _ = person("ab")
     assert checked(server, number, opt_outs=listed(tmp_path, f"00{number}"))[number].allowed
 

@@ -116,7 +116,7 @@ def test_a_journal_that_was_lost_is_written_anew_and_nobody_leaves(hospital, tmp
     with pytest.raises(DataError, match="of 0 patients"):
         HospitalIngest(settings).consent()
     assert pulled(settings)[0] == before
-    assert HospitalIngest(settings).consent() == {}
+    assert HospitalIngest(settings).consent().gone == {}
 
 
 def test_another_key_of_pseudonyms_takes_nobody_in(hospital, tmp_path):
@@ -142,12 +142,35 @@ def test_whoever_takes_their_consent_back_leaves_the_store_for_good(hospital, tm
     listed.write_text(f"patient\n{gone.id}\n")
     strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
     asked = standing(settings.store).asked
-    assert HospitalIngest(strict).consent() == {"opted-out": 1}
+    assert HospitalIngest(strict).consent().gone == {"opted-out": 1}
     assert standing(settings.store).asked > asked
     after = open_store(settings.store)
     whose = pseudonyms(settings).patient(gone.id)
     assert {each.patient for each in before.series} - {each.patient for each in after.series} == {whose}
     assert pulled(settings)[0].version == after.version  # nor back by a pull that has forgotten the list
+
+
+def test_entries_of_the_list_that_match_nobody_are_told_by_their_line(hospital, tmp_path):
+    inside, denied = hospital.allowed[0].patient.id, hospital.denied[0].patient.id
+    settings = hospital.settings(tmp_path)
+    pulled(settings)
+    listed = tmp_path / "opt_outs.csv"
+    listed.write_text(f"patient\n{inside}x\n00{denied}\n{inside.lower()}\n")
+    strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
+    [finding] = [each for each in HospitalIngest(strict).quality() if each.check == "opt-outs"]
+    assert finding.state == "warning"
+    assert (
+        "whom the record has for the cohort, or who is or was in the store: 1 of 3, in line 2"
+        in finding.found
+    )
+    filled = HospitalIngest(strict).pacs(lambda _: None)
+    assert (filled.unmet.of, filled.unmet.lines) == (3, (2,))
+    assert HospitalIngest(strict).consent().unmet.lines == (2, 3), "the record's others are not asked for"
+    empty = hospital.settings(tmp_path / "empty", consent={"opt_outs": listed})
+    [finding] = [each for each in HospitalIngest(empty).quality() if each.check == "opt-outs"]
+    assert finding.found.endswith("1 of 3, in line 2")
+    assert not empty.folder.exists(), "nothing is written"
+    assert not empty.store.exists()
 
 
 def test_studies_that_are_no_longer_wanted_leave_and_come_back(hospital, tmp_path):

@@ -16,6 +16,7 @@ from client_app.data.fhir.consent import Decision
 from client_app.data.ingest.hospital import HospitalIngest
 from client_app.data.ingest.settings import IngestSettings
 from client_app.data.keys import Pseudonyms
+from client_app.data.opt_outs import OptOuts
 from client_app.data.pacs.images import ImageKind
 from client_app.data.pacs.source import Wanted
 from client_app.data.store.verify import verify
@@ -29,6 +30,7 @@ from tests.conftest import KilledError
 XRAY = ImageKind("DX", "CHEST", spacing=0.2)
 CHEST = ImageKind("CT", "CHEST")
 OUT = "images of somebody who is on the hospital's list"
+TYPED_WRONG = "a typing error in the hospital's list, by which somebody who is meant stays in"
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -75,11 +77,16 @@ class Clinic:
 
     def take(self, *rows, kind=XRAY, settings=None, **how):
         """The label of each patient in the store after ``ingest images``, and what was refused."""
+        filled = self.filled(*rows, kind=kind, settings=settings, **how)
+        return self.found, dict(filled.refused)
+
+    def filled(self, *rows, kind=XRAY, settings=None, **how):
+        """What ``ingest images`` came to."""
         filled = HospitalIngest(settings or self.settings()).images(
             self.images, self.table(*rows), kind, lambda _: None, **how
         )
         assert open_store(self.folder / "store").version == filled.version
-        return self.found, dict(filled.refused)
+        return filled
 
     @property
     def keys(self):
@@ -282,11 +289,53 @@ class TestConsent:
     def test_whoever_is_put_on_the_list_leaves_for_good(self, clinic):
         clinic.take()
         (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
-        assert HospitalIngest(clinic.settings()).consent() == {"opted-out": 1}
+        assert HospitalIngest(clinic.settings()).consent().gone == {"opted-out": 1}
         (clinic.folder / "opt_outs.csv").write_text("patient\n")
         found, refused = clinic.take()
         assert found.keys() == {f"P{number}" for number in range(12)} - {"P3"}
         assert refused == {"withdrawn": 1}
+
+    @pytest.mark.attack(TYPED_WRONG, held_by="entries of the list that match nobody are told by their line")
+    def test_an_entry_that_matches_nobody_is_told(self, clinic):
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP4\nP-3\nP5\n")
+        clinic.take(*clinic.rows((3, 4)))
+        assert clinic.found.keys() == {"P3"}
+        filled = clinic.filled(*clinic.rows((3, 4)))
+        assert filled.unmet.lines == (3, 4)
+        assert "whom the table or the journal has, or who is or was in the store: 2 of 3" in str(filled.unmet)
+        told = HospitalIngest(clinic.settings()).consent().unmet
+        assert told.lines == (2, 3, 4), "nobody has asked for P4, who was never in"
+        assert "nobody whom the journal has, or who is or was in the store" in str(told)
+
+    @pytest.mark.mutant(TYPED_WRONG, how="whoever is asked for, the whole list has met somebody")
+    def test_a_list_that_is_met_as_a_whole_shows_nothing(self, clinic, monkeypatch):
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP4\nP-3\n")
+        has = OptOuts.has
+
+        def all_met(self, numbers):
+            self._met |= self._listed
+            return has(self, numbers)
+
+        monkeypatch.setattr(OptOuts, "has", all_met)
+        assert not clinic.filled(*clinic.rows((3, 4))).unmet.lines
+        assert clinic.found.keys() == {"P3"}
+
+    def test_whoever_left_by_the_list_is_no_typing_error(self, clinic):
+        clinic.take()
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
+        assert HospitalIngest(clinic.settings()).consent().unmet.lines == ()
+        clinic.take()  # by which the journal forgets them
+        assert HospitalIngest(clinic.settings()).consent().unmet.lines == ()
+
+    @pytest.mark.mutant(
+        TYPED_WRONG, how="whoever has left the store counts as nobody: the true one is lost in them"
+    )
+    def test_without_the_store_they_would_be(self, clinic, monkeypatch):
+        clinic.take()
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
+        clinic.take()
+        monkeypatch.setattr("client_app.data.ingest.hospital.stored", lambda _: lambda _: False)
+        assert HospitalIngest(clinic.settings()).consent().unmet.lines == (2,)
 
     def test_a_list_of_everybody_takes_everybody_out(self, clinic):
         clinic.take(*clinic.rows([3]))
