@@ -1,5 +1,6 @@
 """``wardround-site ingest pseudonym``: what the store calls a patient, for a withdrawal."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def pseudonym(given: tuple[str, ...], file: Path) -> None:
             "numbers are read from standard input, a line each, since what is typed after a command stays in "
             "the shell's history and is in the list of processes: take it out of there"
         )
+    if sys.stdin.isatty():
+        click.echo("A number a line, then Ctrl-D:", err=True)
     listed = patient_lines(Path("-"), headed=False)
     if not listed:
         raise ConfigError("standard input has no number; give a line for each")
