@@ -17,6 +17,7 @@ from federation.files import write_whole
 if TYPE_CHECKING:
     from client_app.data.ingest.run import Filled, Taken, Told
     from client_app.data.opt_outs import Unmet
+    from client_app.data.patience import Wait
 
 
 @click.group()
@@ -30,15 +31,15 @@ ingest.add_command(pseudonym)
 @ingest.command()
 @site_option
 def check(file: Path) -> None:
-    """Say whom the cohort would take and what is wrong with the data; nothing is written.
+    """Say whether archive and record answer, whom the cohort would take, and what is wrong with the data.
 
-    Exit code 1 where the hospital has not what the cohort requires.
+    Nothing is written. Exit code 1 where one does not answer, or has not what the cohort requires.
     """
     # pydicom and its like take a second to load, so help is there at once.
     from client_app.books.findings import findings_table, sound  # noqa: PLC0415
     from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    findings = HospitalIngest(ingest_settings(file)).quality()
+    findings = HospitalIngest(ingest_settings(file), _waiting).check()
     print_table(findings_table(findings))
     if not sound(findings):
         sys.exit(1)
@@ -86,7 +87,7 @@ def pacs(
     from client_app.data.ingest.named import query, wanted  # noqa: PLC0415
 
     named = wanted(accessions, studies, query(modality, since, until, description))
-    ingest = HospitalIngest(ingest_settings(file))
+    ingest = HospitalIngest(ingest_settings(file), _waiting)
     filled = ingest.pacs(_progress("studies"), named=named, again=again)
     if filled.outside:
         click.echo(f"not in the cohort: {filled.outside} studies")
@@ -137,7 +138,7 @@ def images(
 
     settings = ingest_settings(file)
     kind = ImageKind(modality, body_part, spacing, without_text, settings.deidentify)
-    filled = HospitalIngest(settings).images(
+    filled = HospitalIngest(settings, _waiting).images(
         folder,
         table,
         kind,
@@ -154,7 +155,7 @@ def consent(file: Path) -> None:
     """Ask again whose data may be used, and take out of the store whoever's may not."""
     from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    asked = HospitalIngest(ingest_settings(file)).consent()
+    asked = HospitalIngest(ingest_settings(file), _waiting).consent()
     _tell_gone(asked.gone)
     click.echo(f"{sum(asked.gone.values())} patients taken out")
     _tell_unmet(asked.unmet)
@@ -198,6 +199,11 @@ def _progress(what: str) -> "Told":
             click.echo(f"{taken.seen} of {taken.of} {what}", err=True)
 
     return told
+
+
+def _waiting(wait: "Wait") -> None:
+    """A line of its own, over the one that changes."""
+    click.echo(f"\r{wait}" if sys.stderr.isatty() else str(wait), err=True)
 
 
 def _tell_gone(gone: Mapping[str, int]) -> None:

@@ -10,8 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -21,9 +20,10 @@ import httpx
 from client_app.data.fhir.bundle import Json, bundle, matches, next_link
 from client_app.data.fhir.settings import FhirSettings
 from client_app.data.fhir.token import Tokens
+from client_app.data.patience import Patience, Waits, in_silence, retry_after
 from federation.errors import ConfigError, DataError, RunError, WardroundError
 
-_TRIES = 5
+_RETRIES = 5
 _LONGEST_WAIT_SECONDS = 60.0
 _PAGE_SECONDS = 300.0
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -46,11 +46,17 @@ class _Trouble:
 class FhirClient:
     """One hospital's server; a context manager, for use by one thread."""
 
-    def __init__(self, settings: FhirSettings, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        settings: FhirSettings,
+        waits: Waits = in_silence,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Open no connection yet.
 
         Args:
             settings: where the server is and who asks.
+            waits: called before each wait for a server that has trouble.
             sleep: waits that many seconds.
 
         Raises:
@@ -59,7 +65,7 @@ class FhirClient:
         self._settings = settings
         self._base = httpx.URL(settings.url.rstrip("/") + "/")
         self._tokens = Tokens(settings)
-        self._sleep = sleep
+        self._patience = partial(Patience, "the record", _RETRIES, waits, sleep)
         # No redirects, and no proxy of the environment: the token goes where the settings say.
         self._http = httpx.Client(verify=_authorities(settings), timeout=_TIMEOUT, trust_env=False)
 
@@ -131,24 +137,25 @@ class FhirClient:
 
     def _answer(self, kind: str, method: str, url: httpx.URL, form: Mapping[str, str] | None) -> Json:
         """The bundle at ``url``; a renewed token and several tries where that can help."""
-        renewed, trouble = False, _Trouble("")
-        for attempt in range(_TRIES):
-            answer = self._try(kind, method, url, form)
-            if not isinstance(answer, _Trouble):
-                return bundle(kind, answer)
-            trouble = answer
+        renewed, patience = False, self._patience()
+        while True:
+            trouble = self._try(kind, method, url, form)
+            if not isinstance(trouble, _Trouble):
+                return bundle(kind, trouble)
             if trouble.status == HTTPStatus.UNAUTHORIZED and not renewed:
                 renewed = True
                 self._tokens.forget()
                 continue
             if trouble.status is not None and trouble.status not in _MAY_PASS:
                 raise _refusal(kind, trouble.status)
-            wait = float(2**attempt) if trouble.wait is None else trouble.wait
-            if wait > _LONGEST_WAIT_SECONDS:
-                raise RunError(f"FHIR {kind}: {trouble.told}, it asks to wait {wait:.0f} s; run again then")
-            if attempt + 1 < _TRIES:
-                self._sleep(wait)
-        raise RunError(f"FHIR {kind}: {trouble.told}, {_TRIES} times; see to the server and run again")
+            if trouble.wait is not None and trouble.wait > _LONGEST_WAIT_SECONDS:
+                raise RunError(
+                    f"FHIR {kind}: {trouble.told}, it asks to wait {trouble.wait:.0f} s; run again then"
+                )
+            if not patience.again(trouble.told, trouble.wait):
+                raise RunError(
+                    f"FHIR {kind}: {trouble.told}, {patience.tries} times; see to the server and run again"
+                )
 
     def _try(
         self, kind: str, method: str, url: httpx.URL, form: Mapping[str, str] | None
@@ -221,17 +228,5 @@ def _refusal(kind: str, status: int) -> WardroundError:
 
 
 def _trouble(answer: httpx.Response) -> _Trouble:
-    return _Trouble(f"HTTP {answer.status_code}", answer.status_code, _retry_after(answer))
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait (RFC 9110, section 10.2.3); None where it does not say."""
-    value = answer.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    wait = retry_after(answer.headers.get("retry-after", ""))
+    return _Trouble(f"HTTP {answer.status_code}", answer.status_code, wait)

@@ -28,8 +28,9 @@ from client_app.data.opt_outs import OptOuts, Unmet
 from client_app.data.pacs.archive import archive
 from client_app.data.pacs.images import ImageKind
 from client_app.data.pacs.source import Wanted
+from client_app.data.patience import Waits, in_silence
 from client_app.data.store.writer import StoreWriter
-from federation.errors import DataError, RunError
+from federation.errors import DataError, RunError, WardroundError
 from federation.files import locked
 from federation.site_store import open_store
 
@@ -39,17 +40,28 @@ class HospitalIngest:
 
     Args:
         settings: ``ingest`` of ``site.yaml``.
+        waits: called before each wait for a server that does not answer.
     """
 
-    def __init__(self, settings: IngestSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: IngestSettings, waits: Waits = in_silence) -> None:
+        self._settings, self._waits = settings, waits
 
-    def quality(self) -> tuple[Finding, ...]:
-        """What the record and the archive have for the cohort."""
-        with self._record() as (client, gate):
-            selection = self._selection(client, gate, Pseudonyms(bytes(32)))
+    def check(self) -> tuple[Finding, ...]:
+        """Whether archive and record answer, and what the record has for the cohort.
+
+        Raises:
+            ConfigError: record or cohort is not given, or the cohort cannot be read.
+        """
+        fhir, definition = self._fhir, self._definition
+        found = self._archive()
+        try:
+            with self._record() as (client, gate):
+                selection = self._selection(client, gate, Pseudonyms(bytes(32)))
+        except WardroundError as error:
+            return (*found, _problem("record", error))
+        record = Finding("record", "ok", f"{fhir.url} answers")
         unmet = self._unmet(gate.opt_outs, "whom the record has for the cohort")
-        return *quality(self._definition, selection), *unmet.findings()
+        return (*found, record, *quality(definition, selection), *unmet.findings())
 
     def pacs(self, told: Told, *, named: Wanted | None = None, again: bool = False) -> Filled:
         """Fill the store with the cohort's studies.
@@ -80,7 +92,7 @@ class HospitalIngest:
                     "the record has nobody for the cohort, so nothing is pulled, and what the store has of "
                     "it stays; wardround-site ingest check says by which rules"
                 )
-            with archive(settings.pacs) as source:
+            with archive(settings.pacs, waits=self._waits) as source:
                 run = CohortIngest(
                     source,
                     journal=journal,
@@ -183,6 +195,16 @@ class HospitalIngest:
         except BlockingIOError:
             raise RunError(f"another ingest is at work in {folder}; wait for its end") from None
 
+    def _archive(self) -> tuple[Finding, ...]:
+        """Whether the archive answers, and lets us in; nothing where there is none."""
+        if self._settings.pacs is None:
+            return ()
+        try:
+            with archive(self._settings.pacs) as source:
+                return (Finding("archive", "ok", f"answers {source.greet()}"),)
+        except WardroundError as error:
+            return (_problem("archive", error),)
+
     @property
     def _definition(self) -> CohortDefinition:
         if self._settings.cohort is None:
@@ -206,10 +228,16 @@ class HospitalIngest:
 
     @contextmanager
     def _record(self) -> Iterator[tuple[FhirClient, ConsentGate]]:
-        with FhirClient(self._fhir) as client:
+        with FhirClient(self._fhir, self._waits) as client:
             today = datetime.now(UTC).astimezone().date()
             yield client, ConsentGate(client, self._fhir.patient_system, self._settings.consent, today)
 
     def _selection(self, client: FhirClient, gate: ConsentGate, pseudonyms: Pseudonyms) -> Selection:
         finder = CohortFinder(client, self._definition, gate, self._fhir.patient_system)
         return finder.select(pseudonyms.patient)
+
+
+def _problem(check: str, error: WardroundError) -> Finding:
+    """A message says what is wrong, and after a semicolon what to do about it."""
+    found, _, remedy = str(error).partition("; ")
+    return Finding(check, "problem", found, remedy)

@@ -20,8 +20,6 @@ from client_app.data.refusal import Refused
 from client_app.data.store.writer import StoreWriter
 from federation.errors import RunError
 
-_IN_A_ROW = 3  # studies that the archive does not give whole, before it is asked whether it is there at all
-
 
 @dataclass(frozen=True)
 class Taken:
@@ -91,7 +89,6 @@ class CohortIngest:
         self._source, self._journal, self._store = source, journal, store
         self._pseudonyms, self._options, self._incoming = pseudonyms, options, incoming
         self._shelf = Shelf(journal, store, pseudonyms)
-        self._in_a_row = 0
 
     def take(
         self,
@@ -159,12 +156,8 @@ class CohortIngest:
             read = ReadStudy({}, {reason.rule: 1})
         except RunError as error:
             broken[str(error)] += 1
-            self._in_a_row += 1
-            if self._in_a_row == _IN_A_ROW:
-                self._found_of([case])  # which ends it where the archive is gone
-                self._in_a_row = 0
+            self._source.greet()  # which ends it where the archive is gone
             return 0
-        self._in_a_row = 0
         outcome = self._shelf.put(
             entry, read.series, features=case.features, why=case.why, refused=read.refused
         )

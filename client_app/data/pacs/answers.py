@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.dropped import asked
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.source import Query, StudyRef, Wanted
 from client_app.data.uid import is_uid
@@ -78,12 +79,15 @@ def questions(wanted: Wanted) -> Iterator[Question]:
         yield Question(query=wanted.query)
 
 
-def found(wanted: Wanted, ask: Callable[[Question], Iterable[Answer]], meter: Meter) -> Iterator[StudyRef]:
+def found(
+    wanted: Wanted, ask: Callable[[Question], Iterable[Answer]], retries: int, meter: Meter
+) -> Iterator[StudyRef]:
     """The studies that are wanted, each once. See ``Source.find``.
 
     Args:
         wanted: what was asked for.
         ask: puts a question to the archive; its answers are read as far as they are needed.
+        retries: how often a question is put again that the archive drops.
         meter: counts the answers that are left out.
 
     Raises:
@@ -92,20 +96,17 @@ def found(wanted: Wanted, ask: Callable[[Question], Iterable[Answer]], meter: Me
     seen: set[str] = set()
     for question in questions(wanted):
         # All answers before the first is passed on: too many are a question that should not have been asked.
-        try:
-            answers = _checked(question, ask(question), meter)
-        except DroppedError as error:
-            raise RunError(f"the archive cannot be asked ({error}); see to it and run again") from None
-        for answer in answers:
+        answers = partial(_checked, question, ask, meter)
+        for answer in asked(answers, meter.patience(retries)):
             if answer.uid not in seen:
                 seen.add(answer.uid)
                 yield answer.ref()
 
 
-def _checked(question: Question, answers: Iterable[Answer], meter: Meter) -> list[Answer]:
+def _checked(question: Question, ask: Callable[[Question], Iterable[Answer]], meter: Meter) -> list[Answer]:
     kept: dict[str, Answer] = {}
     unasked, modalities = 0, False
-    for answer in answers:
+    for answer in ask(question):
         modalities = modalities or bool(answer.modalities)
         if not is_uid(answer.uid) or not question.asked_for(answer):
             unasked += 1

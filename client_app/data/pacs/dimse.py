@@ -13,7 +13,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from client_app.data.pacs.answers import Answer, Question, found
-from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.dropped import DroppedError, asked
 from client_app.data.pacs.entity import Connections, entity, undisturbed
 from client_app.data.pacs.header import text
 from client_app.data.pacs.inbox import Inbox
@@ -23,19 +23,13 @@ from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.pull import pull
 from client_app.data.pacs.settings import DimseSettings
 from client_app.data.pacs.source import StudyRef, Wanted, checked_uid
-from client_app.data.pacs.syntaxes import FIND, GET, MOVE, SOP_CLASSES, TRANSFER_SYNTAXES
+from client_app.data.pacs.status import PENDING, checked
+from client_app.data.pacs.syntaxes import ECHO, FIND, GET, MOVE, SOP_CLASSES, TRANSFER_SYNTAXES
 from client_app.data.pacs.tls import client_context
+from client_app.data.patience import GREETING_SECONDS
 from federation.errors import RunError
 
 _MOST_CONTEXTS = 127  # beside that of C-GET; an association has 128 (PS3.8, section 9.3.2.2)
-_PENDING = (0xFF00, 0xFF01)
-# PS3.4 tables C.4-2 and C.4-3, PS3.7 annex C: to ask again will not help.
-_NEVER = {
-    0xA801: "it does not know our AE title as a place to move to",
-    0xA900: "it does not understand the question",
-    0x0122: "it does not offer this",
-    0x0124: "it does not allow us this",
-}
 _TRANSIENT = 2  # of a rejected association (PS3.8, table 9-21)
 
 
@@ -62,9 +56,16 @@ class DimseSource:
             self._receiver.close()
         self._entity.shutdown()
 
+    def greet(self) -> str:
+        """See ``Source``; that it answers C-ECHO does not say that it lets us ask and fetch."""
+        seconds = min(GREETING_SECONDS, self._settings.timeout)
+        hasty = DimseSource(self._settings.model_copy(update={"timeout": seconds}), self._meter)
+        asked(hasty._greeting, self._meter.patience(0))
+        return "C-ECHO"
+
     def find(self, wanted: Wanted) -> Iterator[StudyRef]:
         """See ``Source``."""
-        yield from found(wanted, self._answers, self._meter)
+        yield from found(wanted, self._answers, self._settings.retries, self._meter)
 
     def fetch(self, ref: StudyRef, to: Path) -> Iterator[Path]:
         """See ``Source``."""
@@ -105,8 +106,24 @@ class DimseSource:
             with self._association([build_context(GET), *contexts], roles, into) as association:
                 _drain(association.send_c_get, _asked(ask), GET)
 
+    def _greeting(self) -> None:
+        needed = {FIND: "C-FIND"} | (
+            {MOVE: "C-MOVE"} if self._settings.retrieve == "move" else {GET: "C-GET"}
+        )
+        with self._association([build_context(name) for name in (ECHO, *needed)]) as association:
+            offered = {str(each.abstract_syntax) for each in association.accepted_contexts}
+            lacking = [name for service, name in needed.items() if service not in offered]
+            if lacking:
+                raise RunError(
+                    f"the archive does not offer {' and '.join(lacking)} to the AE title "
+                    f"{self._settings.own_title!r}; have it allow us this, or try the other of retrieve=get "
+                    "and move"
+                )
+            if ECHO in offered:
+                checked(association.send_c_echo())
+
     def _answers(self, question: Question) -> Iterator[Answer]:
-        asked = dict.fromkeys(
+        keys = dict.fromkeys(
             (
                 "StudyInstanceUID",
                 "AccessionNumber",
@@ -118,7 +135,7 @@ class DimseSource:
             "",
         )
         with self._association([build_context(FIND)]) as association:
-            for study in _matches(association, _keys("STUDY", **(asked | question.keys))):
+            for study in _matches(association, _keys("STUDY", **(keys | question.keys))):
                 yield Answer(
                     uid=text(study, "StudyInstanceUID"),
                     accession=text(study, "AccessionNumber"),
@@ -193,7 +210,7 @@ def _asked(ask: Ask) -> Dataset:
 def _matches(association: Association, keys: Dataset) -> Iterator[Dataset]:
     try:
         for status, identifier in association.send_c_find(keys, FIND):
-            if _checked(status) in _PENDING:
+            if checked(status) in PENDING:
                 if identifier is None:
                     raise DroppedError("one of its answers cannot be read")
                 yield identifier
@@ -207,28 +224,11 @@ def _drain(send: Callable[..., Iterator[tuple[Dataset, Dataset | None]]], *argum
     """Have it all sent; how many files did not come is what the inbox knows better than the archive."""
     try:
         for status, _ in send(*arguments):
-            _checked(status)
+            checked(status)
     except ValueError:
         raise RunError(
             "the archive does not offer this way to fetch; try the other of retrieve=get and move"
         ) from None
-
-
-def _checked(status: Dataset) -> int:
-    """A status that is not a failure.
-
-    Raises:
-        DroppedError: there is none, since the connection has ended; or it may be better the next time.
-        RunError: it will not be.
-    """
-    if "Status" not in status:
-        raise DroppedError("the connection ended")
-    code = int(status.Status)
-    if code in _NEVER:
-        raise RunError(f"the archive says no: {_NEVER[code]} (status 0x{code:04X})")
-    if code not in (0x0000, 0xB000, *_PENDING):
-        raise DroppedError(f"status 0x{code:04X}")
-    return code
 
 
 def _in_turn(sop_classes: list[str]) -> Iterator[list[PresentationContext]]:

@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event, EventHandlerType
 
 from client_app.data.pacs.settings import DimseSettings
+from client_app.data.patience import CONNECT_SECONDS
 
 _LONGEST_PDU = 1 << 17
 
@@ -19,7 +20,7 @@ def entity(settings: DimseSettings) -> AE:
     """With the settings' title and patience."""
     made = AE(settings.own_title)
     made.acse_timeout = made.dimse_timeout = made.network_timeout = settings.timeout
-    made.connection_timeout = settings.timeout
+    made.connection_timeout = min(CONNECT_SECONDS, settings.timeout)
     made.maximum_pdu_size = _LONGEST_PDU
     return made
 

@@ -45,9 +45,13 @@ class FolderSource:
         self._files.clear()
         self._answers.clear()
 
+    def greet(self) -> str:
+        """See ``Source``; where it is no folder, nobody came as far as here."""
+        return "a folder"
+
     def find(self, wanted: Wanted) -> Iterator[StudyRef]:
         """See ``Source``."""
-        yield from found(wanted, self._asked, self._meter)
+        yield from found(wanted, self._asked, self._settings.retries, self._meter)
 
     def fetch(self, ref: StudyRef, to: Path) -> Iterator[Path]:
         """See ``Source``."""

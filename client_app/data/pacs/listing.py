@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.source import checked_uid
 from client_app.data.pacs.syntaxes import SOP_CLASSES
 from client_app.data.refusal import Refused
@@ -65,8 +64,7 @@ def checked(listed: Sequence[Listed], told: int | None) -> list[Listed]:
 
     Raises:
         Refused: two series claim the same file.
-        RunError: there are too many.
-        DroppedError: there are none, or fewer than was said.
+        RunError: there are too many, none, or fewer than was said.
     """
     files = list(dict.fromkeys(listed))
     if len({file.uid for file in files}) < len(files):
@@ -74,8 +72,9 @@ def checked(listed: Sequence[Listed], told: int | None) -> list[Listed]:
     if len(files) > _MOST_INSTANCES:
         raise RunError(f"the archive lists more than {_MOST_INSTANCES} files of a study; see to the archive")
     if len(files) < (told or 1):
-        raise DroppedError(
-            f"it lists {len(files)} of {told or 'its'} files; is the study still being sent there?"
+        raise RunError(
+            f"the archive lists {len(files)} of a study's {told or 'own'} files; is it still being sent "
+            "there? Run again then"
         )
     return files
 

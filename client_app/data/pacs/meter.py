@@ -1,4 +1,4 @@
-"""What has come so far, and how fast it may."""
+"""What has come so far, how fast it may, and what is said where it does not."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from client_app.data.pacs.settings import Rate
+from client_app.data.patience import Patience, Waits, in_silence
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,27 @@ class Meter:
     Args:
         rate: the limits.
         told: called with the counts after each change.
+        waits: called before each wait for an archive that does not answer.
     """
 
     def __init__(
         self,
         rate: Rate,
         told: Told = lambda _: None,
+        waits: Waits = in_silence,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._told, self._clock, self._sleep = told, clock, sleep
+        self._told, self._waits, self._clock, self._sleep = told, waits, clock, sleep
         self._lock = Lock()
         self._study_seconds = 60 / rate.studies_per_minute if rate.studies_per_minute else 0.0
         self._byte_seconds = 1e-6 / rate.megabytes_per_second if rate.megabytes_per_second else 0.0
         self._next_study = self._next_byte = clock()
         self.progress = Progress()
+
+    def patience(self, retries: int) -> Patience:
+        """With one question to the archive."""
+        return Patience("the archive", retries, self._waits, self._sleep, self._clock)
 
     def study(self) -> None:
         """Before one is asked for: waits until it may be."""

@@ -1,19 +1,19 @@
 """Ask for a study's files until all are there, whatever breaks on the way."""
 
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from client_app.data.pacs.dropped import DroppedError
+from client_app.data.pacs.dropped import DroppedError, asked
 from client_app.data.pacs.inbox import Inbox
 from client_app.data.pacs.listing import Ask, Listed, asks, checked
 from client_app.data.pacs.meter import Meter
 from client_app.data.pacs.settings import Settings
 from client_app.data.pacs.source import StudyRef
+from client_app.data.patience import Patience
 from client_app.data.refusal import Refused
 from federation.errors import RunError
-
-_LONGEST_PAUSE = 30.0  # seconds
 
 
 class Transport(Protocol):
@@ -40,11 +40,13 @@ class Transport(Protocol):
 def pull(ref: StudyRef, to: Path, transport: Transport, settings: Settings, meter: Meter) -> list[Path]:
     """The paths of all of a study's images; see ``Source.fetch``."""
     meter.study()
-    listed = _all_listed(ref, transport, settings.retries)
+    listed = checked(
+        asked(lambda: transport.listed(ref.uid), meter.patience(settings.retries)), ref.instances
+    )
     images = [file for file in listed if file.is_image]
     meter.left_out(len(listed) - len(images))
     with Inbox.opened(to, ref.uid, images, settings, meter) as inbox:
-        reason = _fill(ref, listed, inbox, transport, settings.retries)
+        reason = _fill(ref, listed, inbox, transport, partial(meter.patience, settings.retries))
         if inbox.in_conflict:
             raise Refused(
                 "duplicate-instance",
@@ -62,37 +64,27 @@ def pull(ref: StudyRef, to: Path, transport: Transport, settings: Settings, mete
         return inbox.paths
 
 
-def _all_listed(ref: StudyRef, transport: Transport, retries: int) -> list[Listed]:
-    for attempt in range(retries + 1):
-        _pause(attempt)
-        try:
-            return checked(transport.listed(ref.uid), ref.instances)
-        except DroppedError as error:
-            reason = str(error)
-    raise RunError(f"the archive does not list a study's files ({reason}); see to it and run again")
-
-
-def _fill(ref: StudyRef, listed: list[Listed], inbox: Inbox, transport: Transport, retries: int) -> str:
-    """Ask until all are there, or nothing new came ``retries`` times in a row; then, what was wrong last."""
-    reason, idle = "it left them out", 0
-    while (missing := inbox.missing) and idle <= retries and not inbox.hopeless:
-        _pause(idle)
+def _fill(
+    ref: StudyRef, listed: list[Listed], inbox: Inbox, transport: Transport, patience_: Callable[[], Patience]
+) -> str:
+    """Ask until all are there, or nothing new has come for too long; then, what was wrong last."""
+    reason, patience = "it left them out", patience_()
+    while (missing := inbox.missing) and not inbox.hopeless:
+        wait = None
         for ask in asks(ref.uid, listed, missing):
             before = len(inbox.missing)
             try:
                 transport.retrieve(ask, inbox)
             except DroppedError as error:
-                reason = str(error)
-                if len(inbox.missing) == before:
-                    break  # nobody there; to wait for each of the other series in turn would take hours
+                reason, wait = str(error), error.wait
+                if wait is not None or len(inbox.missing) == before:
+                    break  # busy, or nobody there; to wait for each other series in turn would take hours
             finally:
                 if inbox.broken:
                     raise inbox.broken
-        idle = idle + 1 if len(inbox.missing) == len(missing) else 0
+        some_came = len(inbox.missing) < len(missing)
+        if some_came:
+            patience = patience_()
+        if (wait is not None or not some_came) and (inbox.hopeless or not patience.again(reason, wait)):
+            break
     return reason
-
-
-def _pause(attempt: int) -> None:
-    """Before the first attempt none, then twice as long each time."""
-    if attempt:
-        time.sleep(min(2.0 ** (attempt - 2), _LONGEST_PAUSE))

@@ -50,7 +50,7 @@ class _Archive(Frozen):
 
     Attributes:
         rate: how much is asked for.
-        retries: how often it is tried again, in a row, when nothing comes.
+        retries: how often it is tried again, in a row, when nothing comes; see ``Patience``.
         timeout: seconds without a sign of life after which a connection is given up.
         instance_seconds: the longest that one file may take.
         instance_mib: the largest file that is taken, in MiB; DIMSE holds one in memory.

@@ -121,6 +121,13 @@ class Source(Protocol):
     def __exit__(self, *_: object) -> None:
         """Let go of connections and ports."""
 
+    def greet(self) -> str:
+        """Ask once whether it is there and lets us in, about nobody; by what it was asked.
+
+        Raises:
+            RunError: it is not, or does not.
+        """
+
     def find(self, wanted: Wanted) -> Iterator[StudyRef]:
         """The studies that are wanted, each once; what is not there is not among them.
 

@@ -1,4 +1,4 @@
-"""HTTP with an archive: TLS by the hospital's authority, bounded answers, and again when it is busy."""
+"""HTTP with an archive: TLS by the hospital's authority, bounded answers, and what went wrong with one."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
 
 from client_app.data.pacs.dropped import DroppedError
 from client_app.data.pacs.settings import DicomwebSettings
+from client_app.data.patience import retry_after
 from federation.errors import ConfigError, RunError
 from federation.key_files import read_password
 
 _BUSY = (408, 429, 500, 502, 503, 504)
-_LONGEST_PAUSE = 300  # seconds that the archive may have us wait, however long it says
+_LONGEST_PAUSE = 60.0  # seconds that the archive may have us wait, however long it says
 _LONGEST_ANSWER = 64 << 20  # bytes, of one that is read at once
 CHUNK = 1 << 18
 
@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 
 def session(settings: DicomwebSettings) -> Session:
-    """A session that asks again with a growing pause, or the one that the archive names, up to five minutes.
+    """A session that asks nobody but the archive, and each time once.
 
     Raises:
         ConfigError: a file for TLS is not there, or the credentials are none.
@@ -45,21 +45,9 @@ def session(settings: DicomwebSettings) -> Session:
         made.cert = (str(tls.certificate), str(tls.key))
     if settings.credentials:
         _identify(made, settings.credentials)
-    retries = Retry(
-        settings.retries,
-        status_forcelist=_BUSY,
-        allowed_methods={"GET"},
-        backoff_factor=0.25,
-        backoff_max=30,
-        backoff_jitter=0.25,
-        respect_retry_after_header=True,
-        retry_after_max=_LONGEST_PAUSE,
-        raise_on_status=False,
-        redirect=0,
-    )
     made.headers["Accept-Encoding"] = "identity"
     for scheme in ("https://", "http://"):
-        made.mount(scheme, _Bounded(settings.instance_seconds, max_retries=retries))
+        made.mount(scheme, _Bounded(settings.instance_seconds))
     return made
 
 
@@ -67,22 +55,30 @@ def attempt(do: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
     """What ``do`` returns; what goes wrong is told without the URL, which says who was asked for.
 
     Raises:
-        DroppedError: the connection failed, or the archive is still busy.
+        DroppedError: the connection failed, or the archive is busy.
         RunError: the archive says no.
     """
-    status = None
+    status, wait = None, None
     try:
         return do(*arguments, **named)
     except (RequestException, HTTPError) as error:
         response = getattr(error, "response", None)
-        status = None if response is None else response.status_code
-        reason = f"HTTP status {status}" if status else type(error).__name__
+        if response is not None:
+            status, wait = response.status_code, _pause(response)
+        kind = "its answer is not JSON" if isinstance(error, ValueError) else type(error).__name__
+        reason = f"HTTP status {status}" if status else kind
     except ValueError:
         reason = "its answer is not JSON"
     # Outside of the block, so that the error itself is not kept as the context of this one.
     if status and status not in _BUSY:
         raise RunError(f"the archive says no ({reason}); see to ingest.pacs, and what the archive allows us")
-    raise DroppedError(reason)
+    raise DroppedError(reason, wait)
+
+
+def _pause(response: Response) -> float | None:
+    """Seconds that the archive asks to wait, or as long as we do; None where it does not say."""
+    seconds = retry_after(response.headers.get("Retry-After", ""))
+    return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
 def chunks(response: Response) -> Iterator[bytes]:
@@ -97,8 +93,8 @@ class _Bounded(HTTPAdapter):
     What is packed may go on for ever and unpack to nothing, of which nobody who reads it is told.
     """
 
-    def __init__(self, seconds: float, max_retries: Retry) -> None:
-        super().__init__(max_retries=max_retries)
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
         self._seconds = seconds
 
     def send(self, request: PreparedRequest, *options: Any, **named: Any) -> Response:

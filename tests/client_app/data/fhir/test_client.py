@@ -214,14 +214,28 @@ def test_trouble_that_passes_is_waited_for_longer_each_time():
     assert slept == [1, 2, 4, 8]
 
 
-def test_trouble_that_stays_is_told_after_five_tries():
+def test_trouble_that_stays_is_told_after_six_tries():
     with (
         scripted(lambda _: (500, {}, {})) as server,
         asking(server) as client,
-        pytest.raises(RunError, match="HTTP 500, 5 times; see to the server"),
+        pytest.raises(RunError, match="HTTP 500, 6 times; see to the server"),
     ):
         ids(client)
-    assert len(server.asked) == 5
+    assert len(server.asked) == 6
+
+
+def test_whoever_waits_is_told_what_for_and_nothing_of_whom_is_asked_for():
+    told = []
+    with (
+        scripted(lambda _: (503, {"retry-after": "3"}, {})) as server,
+        FhirClient(settings(server), waits=told.append, sleep=lambda _: None) as client,
+        pytest.raises(RunError),
+    ):
+        ids(client)
+    assert [str(wait) for wait in told] == [
+        f"waiting for the record (HTTP 503): next try in 3 s, {left}"
+        for left in (*(f"{number} tries left" for number in (5, 4, 3, 2)), "the last try")
+    ]
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again():
@@ -234,7 +248,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again():
 def test_a_server_that_is_not_there_is_named():
     with scripted(None) as server:
         pass
-    with asking(server) as client, pytest.raises(RunError, match=r"no connection .*, 5 times"):
+    with asking(server) as client, pytest.raises(RunError, match=r"no connection .*, 6 times"):
         ids(client)
 
 

@@ -9,6 +9,7 @@ import pytest
 from fhir_server import running_fhir_server
 from ingest_hospital import malignant, pseudonyms, pulled
 from omegaconf import OmegaConf
+from orthanc import WAYS
 
 from client_app.data.ingest.hospital import HospitalIngest
 from client_app.data.store.writer import StoreWriter
@@ -56,6 +57,28 @@ def test_who_agreed_is_in_with_what_is_known_and_nobody_else(hospital, tmp_path)
     assert found == expected
     assert len(found) == 140
     assert not refused
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_check_asks_archive_and_record_and_writes_nothing(hospital, tmp_path, way):
+    findings = HospitalIngest(hospital.settings(tmp_path, way)).check()
+    archive, record, *_ = findings
+    assert (archive.check, archive.state) == ("archive", "ok")
+    assert archive.found == ("answers QIDO-RS" if way == "dicomweb" else "answers C-ECHO")
+    assert (record.check, record.state) == ("record", "ok")
+    assert any(each.check == "patients" for each in findings)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_check_says_of_each_that_does_not_answer_what_is_wrong_and_what_to_do(hospital, tmp_path):
+    stranger = hospital.pacs.settings("get", own_title="NOBODY")
+    archive, record, *_ = HospitalIngest(hospital.settings(tmp_path, pacs=stranger)).check()
+    assert (archive.state, record.state) == ("problem", "ok")
+    assert "AE title 'NOBODY'" in archive.found + archive.remedy
+    nowhere = {"url": f"{hospital.fhir.url}/nowhere", "patient_system": MRN}
+    archive, record = HospitalIngest(hospital.settings(tmp_path, fhir=nowhere)).check()
+    assert (archive.state, record.state) == ("ok", "problem")
+    assert "ingest.fhir.url" in record.found + record.remedy
 
 
 def test_every_way_to_the_archive_ends_in_the_same_store(hospital, tmp_path):

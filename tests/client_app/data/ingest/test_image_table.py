@@ -365,7 +365,7 @@ def test_a_command_that_needs_archive_or_record_says_which(clinic):
     with pytest.raises(ConfigError, match=r"no ingest\.pacs"):
         ingest.pacs(lambda _: None)
     with pytest.raises(ConfigError, match=r"no ingest\.fhir"):
-        ingest.quality()
+        ingest.check()
 
 
 def test_a_cohort_and_a_table_leave_each_other_alone(hospital, clinic):

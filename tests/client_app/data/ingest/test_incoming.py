@@ -25,8 +25,8 @@ def broken_off(monkeypatch):
     uids = set()
 
     @contextmanager
-    def wrapped(settings):
-        with archive(settings) as source:
+    def wrapped(settings, **named):
+        with archive(settings, **named) as source:
             fetch = source.fetch
 
             def some(ref, to):
