@@ -78,7 +78,7 @@ def pacs(
 ) -> None:
     """Take the cohort's studies from the archive into the store; broken off, it goes on where it was.
 
-    Exit code 1 where the archive did not give some of them whole.
+    Exit code 1 where some were not taken this time, since archive or machine failed; the next run takes them.
 
     Of a list or of a modality only what is in the cohort is taken: consent and labels are the record's. Then
     nothing leaves the store; else the studies that are no longer in the cohort do.
@@ -94,10 +94,6 @@ def pacs(
     if filled.missing:
         click.echo(f"not in the archive: {filled.missing} of those that were wanted")
     _tell(filled)
-    for reason, count in filled.broken.items():
-        click.echo(f"{count} studies were broken off: {reason}", err=True)
-    if filled.broken:
-        sys.exit(1)
 
 
 @ingest.command()
@@ -225,3 +221,7 @@ def _tell(filled: "Filled") -> None:
     if filled.left:
         click.echo(f"left the store, or replaced: {filled.left} series")
     click.echo(f"store version {filled.version}")
+    for reason, count in sorted(filled.broken.items()):
+        click.echo(f"not taken this time: {count}, by {reason}; run again", err=True)
+    if filled.broken:
+        sys.exit(1)

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from pydicom import config
 
-from client_app.data.refusal import Refused
+from client_app.data.refusal import Refused, is_of_the_machine
+from federation.errors import RunError
 
 
 @contextmanager
 def quiet(rule: str, what: str) -> Iterator[None]:
-    """Whatever fails in it is ``Refused`` by ``rule``, and nothing that is said repeats a value.
+    """Whatever of a file fails in it is ``Refused`` by ``rule``, and nothing that is said repeats a value.
 
     It changes pydicom's settings while it lasts, and Python's warnings: for one thread at a time.
 
@@ -25,18 +26,20 @@ def quiet(rule: str, what: str) -> Iterator[None]:
     log.setLevel(logging.CRITICAL + 1)  # of those below it, too
     reading, writing = config.settings.reading_validation_mode, config.settings.writing_validation_mode
     config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
-    failed = ""
+    failed, passing = "", False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Refused:
+    except (Refused, RunError):  # such as that nothing can be decoded here
         raise
     except (Exception, RecursionError) as error:
-        failed = type(error).__name__
+        failed, passing = type(error).__name__, is_of_the_machine(error)
     finally:
         log.setLevel(level)
         config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
     if failed:
         said = f"{what} cannot be read or written ({failed}); see to the file at its source"
-        raise Refused(rule, said) from None  # a traceback would repeat the first error's words
+        raise Refused(
+            rule, said, passing=passing
+        ) from None  # a traceback would repeat the first error's words

@@ -64,7 +64,11 @@ class Decoder:
                 pipe.send_bytes(content)
                 if not pipe.poll(self._seconds):
                     self.close()
-                    raise Refused("decoder-hung", f"a frame was not decoded within {self._seconds:g} seconds")
+                    raise Refused(
+                        "decoder-hung",
+                        f"a frame was not decoded within {self._seconds:g} seconds",
+                        passing=True,
+                    )
                 told = json.loads(pipe.recv_bytes(1000))
                 if not told:
                     raise Refused(
@@ -74,7 +78,9 @@ class Decoder:
             except (OSError, EOFError, ValueError):
                 self.close()
                 raise Refused(
-                    "decoder-died", f"a frame of transfer syntax {layout.syntax} took its decoder down"
+                    "decoder-died",
+                    f"a frame of transfer syntax {layout.syntax} took its decoder down",
+                    passing=True,
                 ) from None
         return _array(layout, told, values)
 
@@ -92,15 +98,22 @@ class Decoder:
             return self._pipe
         ours, theirs = Pipe()
         with theirs:
-            # Isolated from our environment and modules: it needs neither.
-            self._process = subprocess.Popen(  # noqa: S603 (our own program)
-                [sys.executable, "-I", str(_PROGRAM), str(theirs.fileno()), str(self._memory)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": os.defpath},
-            )
+            try:
+                # Isolated from our environment and modules: it needs neither.
+                self._process = subprocess.Popen(  # noqa: S603 (our own program)
+                    [sys.executable, "-I", str(_PROGRAM), str(theirs.fileno()), str(self._memory)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": os.defpath},
+                )
+            except OSError as error:
+                ours.close()
+                raise RunError(
+                    f"the process that decompresses images does not start ({error.strerror}); see what this "
+                    "machine lacks, and run again"
+                ) from None
         self._pipe = ours
         try:
             if ours.poll(_START) and ours.recv_bytes(len(READY)) == READY:

@@ -20,7 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from client_app.data.dicom.layout import check_size
 from client_app.data.dicom.limits import Limits
 from client_app.data.dicom.structure import UID_SHAPE, check_structure, known_vr, transfer_syntax
-from client_app.data.refusal import Refused
+from client_app.data.refusal import Refused, enough_memory
 
 # It quotes values, and values name patients.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -37,13 +37,11 @@ def read_instance(path: Path, limits: Limits = Limits()) -> Dataset:  # noqa: B0
     Raises:
         Refused: it is none, is damaged, or asks for more than the limits; the rule says which.
     """
-    try:
+    with enough_memory():
         data = _inflated(_content(path, limits), limits)
         syntax, start = transfer_syntax(data, limits)
         check_structure(data, start, syntax, limits)
         dataset = _parsed(data)
-    except MemoryError:
-        raise Refused("too-large", "the file takes more memory than this machine has to give") from None
     _check_identifiers(dataset)
     check_size(dataset, limits)
     return dataset
@@ -64,7 +62,7 @@ def _content(path: Path, limits: Limits) -> bytes:
             os.close(descriptor)
     except OSError as error:
         raise Refused(
-            "unreadable", f"the file cannot be read ({error.strerror}); mend disk or rights"
+            "unreadable", f"the file cannot be read ({error.strerror}); mend disk or rights", passing=True
         ) from None
     if len(content) > limits.file_bytes:
         raise Refused("too-large", f"the file has more than {limits.file_bytes} bytes")

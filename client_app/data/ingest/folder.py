@@ -45,6 +45,8 @@ def read_any(path: Path, patient: str, kind: ImageKind, pseudonyms: Pseudonyms) 
     files = _files(path)
     study = str(read_instance(files[0]).StudyInstanceUID)
     read = read_study(Case(patient, study, {}, ()), files, pseudonyms, kind.options)
+    for rule in sorted(read.failed):
+        raise Refused(rule, "a file of the series could not be looked at", passing=True)
     for rule in sorted(read.refused):
         raise Refused(rule, "a file of the series was refused")
     if len(read.series) != 1:

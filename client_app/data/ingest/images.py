@@ -92,6 +92,7 @@ class TableIngest:
             if not self._journal.is_done(image.entry):
                 self._shelf.clear(image.entry)
         seen, taken = len(rows) - len(todo), 0
+        broken: Counter[str] = Counter()
         for image in todo:
             made = partial(read_any, image.path, image.row.patient, self._kind, self._pseudonyms)
             outcome = self._shelf.put(
@@ -101,11 +102,13 @@ class TableIngest:
                 why=("table", image.why),
                 refused={},
             )
-            for rule in outcome.refused:
+            for rule in (*outcome.refused, *outcome.failed):
                 refused(image.row.number, rule)
+            broken.update(outcome.failed.keys())
             taken, seen = taken + len(outcome.series), seen + 1
             told(Taken(seen, len(rows), taken))
-        return Filled(self._store.seal(), self._journal.refused(self._origin) + out)  # which drops zeros
+        kept_out = self._journal.refused(self._origin) + out  # which drops zeros
+        return Filled(self._store.seal(), kept_out, broken=broken)
 
     def _keys(self, rows: Sequence[Row]) -> frozenset[str]:
         keys = frozenset(self._key(self._path(row)) for row in rows)

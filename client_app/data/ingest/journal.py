@@ -49,10 +49,12 @@ class Outcome:
     Attributes:
         series: the pseudonyms of those in the store.
         refused: how many files or series were not taken, by rule.
+        failed: how many could not be looked at this time, by rule; then it is not done.
     """
 
     series: tuple[str, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
 
 
 class Journal:
@@ -93,8 +95,8 @@ class Journal:
         self._write(entry, _NOT_DONE, Outcome(tuple(sorted(series))))
 
     def done(self, entry: Entry, outcome: Outcome) -> None:
-        """Write down what became of it."""
-        self._write(entry, entry.wanted, outcome)
+        """Write down what became of it; what could not be looked at is, the next time."""
+        self._write(entry, _NOT_DONE if outcome.failed else entry.wanted, outcome)
 
     def _write(self, entry: Entry, wanted: str, outcome: Outcome) -> None:
         rules = " ".join(f"{rule}={count}" for rule, count in sorted(outcome.refused.items()))

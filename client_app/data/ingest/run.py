@@ -48,7 +48,8 @@ class Filled:
         refused: how many files and series are not in it, by rule.
         outside: studies that the archive has of those that were named, and the cohort has not.
         missing: of those that were wanted, how many the archive has not.
-        broken: how many the archive did not give whole, by what went wrong; the next try asks again.
+        broken: how many were not taken this time, by what went wrong: the archive did not give them whole, or
+            this machine did not read them; the next ingest tries again.
         gone: how many patients were taken out since they may not be used any more, by rule.
         left: how many series of before are not there any more, or with another image.
         unmet: the entries of the list of opt-outs that are nobody's who was looked at.
@@ -153,14 +154,21 @@ class CohortIngest:
         try:
             read = read_study(case, files, self._pseudonyms, self._options)
         except Refused as reason:
-            read = ReadStudy({}, {reason.rule: 1})
+            counted = {reason.rule: 1}
+            read = ReadStudy({}, {}, counted) if reason.passing else ReadStudy({}, counted, {})
         except RunError as error:
             broken[str(error)] += 1
             self._source.greet()  # which ends it where the archive is gone
             return 0
         outcome = self._shelf.put(
-            entry, read.series, features=case.features, why=case.why, refused=read.refused
+            entry,
+            read.series,
+            features=case.features,
+            why=case.why,
+            refused=read.refused,
+            failed=read.failed,
         )
+        broken.update(outcome.failed.keys())  # the study once for each
         self._incoming.remove(entry.key)
         return len(outcome.series)
 

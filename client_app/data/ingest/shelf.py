@@ -6,10 +6,11 @@ after the last. So what was begun is done anew, and nothing is in the store that
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from client_app.data.ingest.journal import Entry, Journal, Outcome
 from client_app.data.keys import Pseudonyms
-from client_app.data.refusal import Refused
+from client_app.data.refusal import MOST_FAULTS, Refused, enough_memory
 from client_app.data.store.writer import StoreWriter
 from client_app.data.volume import Volume
 from federation.site_store import Fact
@@ -56,6 +57,7 @@ class Shelf:
         features: Mapping[str, Fact],
         why: tuple[str, ...],
         refused: Mapping[str, int],
+        failed: Mapping[str, int] = MappingProxyType({}),
     ) -> Outcome:
         """Have just these series of an entry in the store, as far as they may be there.
 
@@ -67,6 +69,7 @@ class Shelf:
             features: what is known of it.
             why: the rules by which it is in.
             refused: what was not taken so far, by rule.
+            failed: what could not be looked at this time so far, by rule.
 
         Raises:
             StorageError: the disk did not take it; the next try goes on.
@@ -76,16 +79,19 @@ class Shelf:
         for gone in sorted(before - series.keys()):
             self._store.retract(gone, TAKEN_AGAIN)
         stored: list[str] = []
-        counts = Counter(refused)
+        counts, faults = Counter(refused), Counter(failed)
         for name, made in sorted(series.items()):
             try:
-                self._add(entry, name, made(), features, why, again=name in before)
+                if faults.total() >= MOST_FAULTS:
+                    raise Refused(faults.most_common(1)[0][0], "as the series before it", passing=True)
+                with enough_memory():
+                    self._add(entry, name, made(), features, why, again=name in before)
                 stored.append(name)
             except Refused as reason:
-                counts[reason.rule] += 1
+                (faults if reason.passing else counts)[reason.rule] += 1
                 if name in before:
                     self._store.retract(name, TAKEN_AGAIN)
-        outcome = Outcome(tuple(stored), counts)
+        outcome = Outcome(tuple(stored), counts, faults)
         self._journal.done(entry, outcome)
         return outcome
 

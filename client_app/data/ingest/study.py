@@ -15,7 +15,7 @@ from client_app.data.dicom.series import volume
 from client_app.data.fhir.judge import Case
 from client_app.data.ingest.shelf import Made
 from client_app.data.keys import Pseudonyms, comparable
-from client_app.data.refusal import Refused
+from client_app.data.refusal import MOST_FAULTS, Refused, enough_memory
 from client_app.data.volume import Volume
 
 
@@ -25,17 +25,20 @@ class ReadStudy(NamedTuple):
     Attributes:
         series: by pseudonym.
         refused: how many files were not taken, by rule.
+        failed: how many could not be looked at this time, by rule; their series are not among ``series``.
     """
 
     series: Mapping[str, Made]
     refused: Mapping[str, int]
+    failed: Mapping[str, int]
 
 
 def read_study(case: Case, files: Iterable[Path], pseudonyms: Pseudonyms, options: Options) -> ReadStudy:
     """The series of a study.
 
     Where a file of a series is refused the whole series is, since it would lack slices; where it cannot be
-    told of which series a file is, the study is.
+    told of which series a file is, the study is. Likewise where one cannot be looked at this time: then the
+    rest of its series is not, which a hostile file could make last.
 
     Args:
         case: what the record says of the study.
@@ -44,22 +47,27 @@ def read_study(case: Case, files: Iterable[Path], pseudonyms: Pseudonyms, option
         options: what de-identification lets through.
     """
     refused: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
     series: dict[str, list[Dataset]] = {}
     incomplete: set[str] = set()
+    put_off: set[str] = set()
     for file in files:
         of = ""
         try:
             dataset = read_instance(file)
             of = pseudonyms.uid(dataset.SeriesInstanceUID)
             _belongs(case, dataset)
-            series.setdefault(of, []).append(deidentify(dataset, pseudonyms, options))
+            if of not in put_off:
+                with enough_memory():
+                    series.setdefault(of, []).append(deidentify(dataset, pseudonyms, options))
         except Refused as reason:
-            refused[reason.rule] += 1
-            incomplete.add(of)
-    whole = {of: not {of, ""} & incomplete for of in series}
-    return ReadStudy(
-        {of: partial(_volume, instances, whole=whole[of]) for of, instances in series.items()}, refused
-    )
+            (failed if reason.passing else refused)[reason.rule] += 1
+            (put_off if reason.passing else incomplete).add(of)
+        if "" in put_off or len(put_off) == MOST_FAULTS:
+            return ReadStudy({}, refused, failed)
+    whole = {of: not {of, ""} & incomplete for of in series if of not in put_off}
+    made = {of: partial(_volume, series[of], whole=whole[of]) for of in whole}
+    return ReadStudy(made, refused, failed)
 
 
 def _volume(instances: list[Dataset], *, whole: bool) -> Volume:

@@ -10,7 +10,7 @@ from pydicom.tag import Tag
 from pydicom.valuerep import TEXT_VR_DELIMS
 
 from client_app.data.pacs.syntaxes import TRANSFER_SYNTAXES
-from client_app.data.refusal import Refused
+from client_app.data.refusal import Refused, is_of_the_machine
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _LAST = Tag("SeriesInstanceUID")
@@ -23,6 +23,7 @@ def read_header(path: Path, keywords: Sequence[str] = IDENTITY) -> dict[str, str
     Raises:
         Refused: it cannot be read (``not-dicom``), or is in a transfer syntax that is not taken
             (``transfer-syntax``).
+        OSError: the disk does not give it.
     """
     try:
         syntax = text(read_file_meta_info(path), "TransferSyntaxUID")
@@ -34,7 +35,9 @@ def read_header(path: Path, keywords: Sequence[str] = IDENTITY) -> dict[str, str
                     specific_tags=[Tag(keyword) for keyword in keywords],
                 )
             return {keyword: text(found, keyword) for keyword in keywords}
-    except Exception:  # whatever pydicom raises for a stranger's bytes; it may quote them
+    except Exception as error:  # whatever pydicom raises for a stranger's bytes; it may quote them
+        if isinstance(error, OSError) and is_of_the_machine(error):
+            raise
         syntax = ""
     if not syntax:
         raise Refused("not-dicom", "a file from the archive cannot be read as DICOM")

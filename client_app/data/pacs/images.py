@@ -20,7 +20,7 @@ from client_app.data.deidentify.text_detector import looks_like_text
 from client_app.data.dicom.geometry import PROJECTIONS
 from client_app.data.pacs.nifti import placed, read_scan
 from client_app.data.pacs.source import MODALITY
-from client_app.data.refusal import Refused
+from client_app.data.refusal import Refused, is_of_the_machine
 from client_app.data.volume import Volume, compact
 from federation.errors import ConfigError
 
@@ -152,6 +152,8 @@ def _picture(path: Path, kind: ImageKind) -> NDArray[np.float32]:
                 return np.asarray(image.convert("L"), dtype=np.float32)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise Refused("too-large", "the image has more pixels than is taken") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        reason = type(error).__name__
+    except (OSError, MemoryError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        reason, passing = type(error).__name__, is_of_the_machine(error)
+    if passing:
+        raise Refused("unreadable", f"the PNG cannot be read now ({reason})", passing=True)
     raise Refused("not-an-image", f"the file is no whole PNG ({reason})")

@@ -10,7 +10,7 @@ from nibabel.imageglobals import logger
 from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
-from client_app.data.refusal import Refused
+from client_app.data.refusal import Refused, is_of_the_machine
 from federation.site_store import Directions
 
 logger.disabled = True  # it tells what it mends in a stranger's header
@@ -57,7 +57,9 @@ def read_scan(path: Path) -> Scan:
     except Refused:
         raise
     except Exception as error:  # whatever nibabel raises for a stranger's bytes
-        reason = type(error).__name__
+        reason, passing = type(error).__name__, is_of_the_machine(error)
+    if passing:
+        raise Refused("unreadable", f"the NIfTI cannot be read now ({reason})", passing=True)
     raise Refused("not-an-image", f"the file is no whole NIfTI ({reason})")
 
 

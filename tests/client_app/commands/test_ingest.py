@@ -64,6 +64,21 @@ def test_entries_of_the_list_that_match_nobody_are_told_without_their_numbers(ty
     assert "MRN" not in said.upper()
 
 
+def test_what_the_machine_did_not_read_is_told_and_taken_the_next_time(typed, tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    arguments = "images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2"
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", failing)
+        with pytest.raises(SystemExit) as ended:
+            typed(*arguments)
+    assert ended.value.code == 1
+    said = typed(*arguments)
+    assert "refused by not-an-image: 1" in said
+    assert "not taken this time" not in said
+
+
 def test_what_the_images_are_has_to_be_said(typed, tmp_path):
     with pytest.raises(ConfigError, match="--no-burned-in-text"):
         typed("images", tmp_path, tmp_path / "images.csv", "--modality", "US")

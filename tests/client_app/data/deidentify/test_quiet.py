@@ -1,5 +1,6 @@
 """What fails inside says which rule, and nothing of what pydicom says of values is seen."""
 
+import errno
 import logging
 import traceback
 import warnings
@@ -9,6 +10,7 @@ from pydicom import config
 
 from client_app.data.deidentify.quiet import quiet
 from client_app.data.refusal import Refused
+from federation.errors import RunError
 
 
 def failing(error):
@@ -30,6 +32,28 @@ def test_an_error_that_names_a_patient_is_a_refusal_that_does_not(error, capfd, 
     assert "raise error" not in "".join(traceback.format_exception(refused.value))
     assert "Zimmerquist" not in "".join(traceback.format_exception(refused.value))
     assert "Zimmerquist" not in str(capfd.readouterr()) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (ValueError(), False),
+        (RecursionError(), False),
+        (OSError("image file is truncated"), False),
+        (OSError(errno.EINVAL, "Invalid argument"), False),
+        (OSError(errno.EIO, "Input/output error"), True),
+        (MemoryError(), True),
+    ],
+)
+def test_what_memory_or_disk_did_may_pass(error, passing):
+    with pytest.raises(Refused) as refused:
+        failing(error)
+    assert refused.value.passing == passing
+
+
+def test_that_nothing_can_be_decoded_here_is_no_refusal_of_a_file():
+    with pytest.raises(RunError, match="does not start"):
+        failing(RunError("the process that decompresses images does not start"))
 
 
 def test_a_refusal_stays_what_it_is():

@@ -1,5 +1,6 @@
 """PNG and NIfTI images: their values, and of what else a file says only where they lie."""
 
+import errno
 import gzip
 import struct
 from collections import Counter
@@ -76,6 +77,20 @@ class TestPng:
     def test_what_is_none_is_refused(self, tmp_path, content):
         (tmp_path / "Smith_John.png").write_bytes(content)
         assert refused(tmp_path / "Smith_John.png", XRAY) == "not-an-image"
+
+    @pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+    def test_what_the_machine_does_not_read_may_be_read_the_next_time(self, tmp_path, monkeypatch, fault):
+        def failing(*_, **__):
+            raise fault
+
+        image = png(tmp_path, GREY)
+        (tmp_path / "a.nii").write_bytes(b"")
+        monkeypatch.setattr(Image, "open", failing)
+        monkeypatch.setattr("client_app.data.pacs.nifti._unpacked", failing)
+        for path, kind in ((image, XRAY), (tmp_path / "a.nii", CT)):
+            with pytest.raises(Refused) as refusal:
+                read_image(path, kind)
+            assert (refusal.value.rule, refusal.value.passing) == ("unreadable", True)
 
     def test_a_film_is_refused(self, tmp_path):
         more = [Image.fromarray(GREY[::-1])]
