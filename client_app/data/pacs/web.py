@@ -19,6 +19,12 @@ from federation.key_files import read_password
 
 _BUSY = (408, 429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 60.0  # seconds that the archive may have us wait, however long it says
+_KINDS = {
+    "ConnectionError": "no connection",
+    "ConnectTimeout": "no connection",
+    "ReadTimeout": "no answer",
+    "ReadTimeoutError": "no answer",
+}
 _LONGEST_ANSWER = 64 << 20  # bytes, of one that is read at once
 CHUNK = 1 << 18
 
@@ -65,7 +71,8 @@ def attempt(do: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
         response = getattr(error, "response", None)
         if response is not None:
             status, wait = response.status_code, _pause(response)
-        kind = "its answer is not JSON" if isinstance(error, ValueError) else type(error).__name__
+        name = type(error).__name__
+        kind = "its answer is not JSON" if isinstance(error, ValueError) else _KINDS.get(name, name)
         reason = f"HTTP status {status}" if status else kind
     except ValueError:
         reason = "its answer is not JSON"
