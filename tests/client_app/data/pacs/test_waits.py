@@ -4,10 +4,17 @@ import pytest
 from proxy import Proxy
 from web_archive import WebArchive
 
+from client_app.data.deidentify.options import Options
+from client_app.data.fhir.judge import Case
+from client_app.data.ingest.incoming import Incoming
+from client_app.data.ingest.journal import Journal
+from client_app.data.ingest.run import CohortIngest
+from client_app.data.keys import Pseudonyms
 from client_app.data.pacs import dicomweb
 from client_app.data.pacs.archive import archive
 from client_app.data.pacs.settings import DicomwebSettings, DimseSettings
 from client_app.data.pacs.source import StudyRef, Wanted
+from client_app.data.store.writer import StoreWriter
 from federation.errors import RunError
 from simulation.hospital.ct_series import encoded, planted, studies
 from simulation.programs import free_ports
@@ -113,3 +120,53 @@ def test_one_that_falls_silent_does_not_answer_and_may_do_so_the_next_time(study
         with pytest.raises(RunError, match="cannot be asked"):
             source.greet()
         assert source.greet() == "QIDO-RS"
+
+
+@pytest.fixture
+def ingest(tmp_path):
+    """``ingest(settings, studies, told)``: a cohort of these, pulled; what came of it."""
+
+    def pulled(settings, made, told=lambda _: None):
+        keys, cases = Pseudonyms(bytes(32)), [Case(one.patient.id, one.uid, {}, ()) for one in made]
+        with (
+            Journal(tmp_path / "ingest") as journal,
+            StoreWriter(tmp_path / "store") as store,
+            archive(settings) as source,
+        ):
+            incoming = Incoming(tmp_path / "ingest" / "incoming")
+            run = CohortIngest(
+                source, journal=journal, store=store, pseudonyms=keys, options=Options(), incoming=incoming
+            )
+            return run.take(cases, told)
+
+    return pulled
+
+
+def test_an_archive_that_is_gone_ends_the_ingest_at_the_first_study_and_the_next_goes_on(ingest):
+    made = studies(4, slices=3)
+    with WebArchive(made) as web_archive:
+        settings, busy = dicomweb_at(web_archive.port), [(503, {"Retry-After": "0"})]
+
+        def gone(_):
+            web_archive.asked.clear()
+            web_archive.busy = busy * 99
+
+        with pytest.raises(RunError, match=r"cannot be asked .HTTP status 503"):
+            ingest(settings, made, gone)
+        assert len(web_archive.asked) == 3  # twice for the second study, once whether it is there at all
+        web_archive.busy = []
+        filled = ingest(settings, made)
+        assert (filled.broken, filled.refused, filled.missing) == ({}, {}, 0)
+
+
+def test_one_study_that_it_does_not_give_keeps_no_others_out(ingest):
+    made = studies(4, slices=3)
+    with WebArchive(made) as web_archive:
+        settings = dicomweb_at(web_archive.port, retries=0)
+
+        def busy_once(taken):
+            web_archive.busy = [(503, {})] if taken.seen == 1 else []
+
+        filled = ingest(settings, made, busy_once)
+        assert list(filled.broken.values()) == [1]
+        assert ingest(settings, made).broken == {}
