@@ -24,12 +24,12 @@ TORCH = os.environ.get("WARDROUND_TORCH", "cuda")
 IMAGES = ("node", "custodian", "coordinator", "gateway")
 
 
-def run(*command, check=True, seconds=600, **options):
-    """What ``command`` prints, of either kind."""
+def run(*command, check=True, seconds=600, given="", **options):
+    """What ``command``, which is ``given`` something to read, prints, of either kind."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words, check=False, timeout=seconds, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
+        input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
     )  # fmt: skip
     assert not check or done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-4000:]}"
     return done.stdout.strip()

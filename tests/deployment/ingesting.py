@@ -180,10 +180,12 @@ class Ingesting:
 
     # What people type.
 
-    def typed(self, *words, check=True):
-        """``./run WORDS``."""
+    def typed(self, *words, check=True, given=""):
+        """``./run WORDS``, with ``given`` to read."""
         environment = {**self.programs.environment, "ENV_FILE": str(self.file)}
-        return run(ROOT / "docker/site/run", *words, cwd=self.folder, env=environment, check=check)
+        return run(
+            ROOT / "docker/site/run", *words, cwd=self.folder, env=environment, check=check, given=given
+        )
 
     def compose(self, *words, changed=None):
         """What ``docker-compose WORDS`` prints; ``changed`` is what one more file says of services."""

@@ -59,6 +59,14 @@ def test_it_fills_the_store_which_the_custodian_reads(hospital, filled):
     assert f"store version {version}" in filled
 
 
+def test_it_says_what_the_store_calls_a_patient_whose_number_is_given(hospital, filled):
+    number = hospital.allowed[0].patient.id
+    said = hospital.typed("ingest", "pseudonym", given=f"{number}\n")
+    found = hospital.inside("custodian", READ + "print(*{each.patient for each in store.series})")
+    assert len(set(said.split()) & set(found.split())) == 1
+    assert number not in said
+
+
 def test_no_patient_is_named_by_what_it_says(hospital, filled):
     told = filled + "".join(hospital.compose("logs", "--no-color", way) for way in WAYS)
     for study in hospital.pacs.studies:
