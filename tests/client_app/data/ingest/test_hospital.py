@@ -180,7 +180,7 @@ def test_entries_of_the_list_that_match_nobody_are_told_by_their_line(hospital, 
     listed = tmp_path / "opt_outs.csv"
     listed.write_text(f"patient\n{inside}x\n00{denied}\n{inside.lower()}\n")
     strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
-    [finding] = [each for each in HospitalIngest(strict).quality() if each.check == "opt-outs"]
+    [finding] = [each for each in HospitalIngest(strict).check() if each.check == "opt-outs"]
     assert finding.state == "warning"
     assert (
         "whom the record has for the cohort, or who is or was in the store: 1 of 3, in line 2"
@@ -190,7 +190,7 @@ def test_entries_of_the_list_that_match_nobody_are_told_by_their_line(hospital, 
     assert (filled.unmet.of, filled.unmet.lines) == (3, (2,))
     assert HospitalIngest(strict).consent().unmet.lines == (2, 3), "the record's others are not asked for"
     empty = hospital.settings(tmp_path / "empty", consent={"opt_outs": listed})
-    [finding] = [each for each in HospitalIngest(empty).quality() if each.check == "opt-outs"]
+    [finding] = [each for each in HospitalIngest(empty).check() if each.check == "opt-outs"]
     assert finding.found.endswith("1 of 3, in line 2")
     assert not empty.folder.exists(), "nothing is written"
     assert not empty.store.exists()
