@@ -119,10 +119,20 @@ class Standing(NamedTuple):
     Attributes:
         asked: when everybody in the store was last asked for, with its time zone; None if they never were.
         taken_out: how many series were ever taken out, be it of somebody who has others left.
+        arrays: the digests of those that are in.
     """
 
-    asked: datetime | None
-    taken_out: int
+    asked: datetime | None = None
+    taken_out: int = 0
+    arrays: frozenset[str] = frozenset()
+
+    def has_all_of(self, before: "Standing") -> bool:
+        """Whether nothing has left since ``before``.
+
+        A series that came in later and was taken out shows in the count alone; what a store lacks that was
+        deleted, filled anew or restored from an older copy shows in the arrays alone.
+        """
+        return self.taken_out == before.taken_out and self.arrays >= before.arrays
 
 
 def array_path(folder: Path, digest: str) -> Path:
@@ -175,11 +185,13 @@ def standing(folder: Path) -> Standing:
         StorageError: it cannot be read at this moment.
     """
     if not has_store(folder):
-        return Standing(None, 0)
+        return Standing()
     with reading(folder) as rows:
         (taken_out,) = rows.execute("SELECT count(withdrawn) FROM series").fetchone()
         asked = rows.execute("SELECT at FROM consent_asked ORDER BY rowid DESC LIMIT 1").fetchone()
-    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), taken_out)
+        live = rows.execute("SELECT digest FROM series WHERE withdrawn IS NULL")
+        arrays = frozenset(digest for (digest,) in live)
+    return Standing(None if asked is None else datetime.fromisoformat(asked[0]), taken_out, arrays)
 
 
 def row_of(row: tuple[str, ...]) -> StoredSeries:

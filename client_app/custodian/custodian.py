@@ -97,8 +97,9 @@ class Custodian:
         self.roster = PinnedRoster(folder)
         self._opener = Opener(config, keys, self.ledger, self.judge)
         self._opened: Opened | None = None
-        # Which study, who had withdrawn, how many series had left the store: of any other it is opened anew.
-        self._opened_as: tuple[str, frozenset[str], int] | None = None
+        # Which study, and who had withdrawn; and how the store stood. Of any other it is opened anew.
+        self._opened_as: tuple[str, frozenset[str]] | None = None
+        self._seen = Standing()
         # Two requests at once could both find a round unspent, and mix their models in one network.
         self._turn = Lock()
 
@@ -182,11 +183,12 @@ class Custodian:
         self.approvals.require(study)
         if study.secure_sum is not None:
             self._members(study)  # before anything is set aside for sums that cannot be made
-        opened_as = study.id, self.ledger.consent.withdrawn, seen.taken_out
-        if self._opened is None or self._opened_as != opened_as:
+        opened_as = study.id, self.ledger.consent.withdrawn
+        if self._opened is None or self._opened_as != opened_as or not seen.has_all_of(self._seen):
             self._opened = None
             self._end_expired()
-            self._opened, self._opened_as = self._opener.open(study, seen), opened_as
+            self._opened = self._opener.open(study, seen)
+            self._opened_as, self._seen = opened_as, seen
         self.judge(study, seen, self._opened.takers).require()
         return self._opened
 

@@ -1,5 +1,6 @@
 """Whoever the ingest takes out of the store is in no round that is not charged yet, whatever is under way."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,6 +10,9 @@ from client_app.custodian import custodian as custodian_module
 from client_app.custodian import opening
 from client_app.custodian.custodian import Custodian
 from client_app.custodian.keys import SiteKeys
+from client_app.data.ingest.lookup import known_as
+from client_app.data.ingest.settings import IngestSettings
+from client_app.data.keys import Pseudonyms
 from client_app.data.store.writer import StoreWriter
 from client_app.data.volume import Volume
 from client_app.training.batches import Patients
@@ -19,25 +23,46 @@ from tasks.split import in_train
 AXIAL = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 GOES_ON = "to train on, with a patient whom the record has taken out"
 TAKEN_BACK = "to train on, with images that were taken back, since their patient has others"
+REPLACED = "to train on, with a patient who is not in the store that was filled or restored meanwhile"
+CAME_LATE = "to train on, with a patient who came in while the study was opened, and was taken out"
+LOOKED_UP = "to train on, with a patient who withdrew by the number that the hospital knows them by"
 STALE = "to train on what was consented to long ago"
+
+
+KEY = Pseudonyms(bytes(32))
+MRNS = {KEY.patient(f"MRN{number}"): f"MRN{number}" for number in range(40)}
+
+
+def fill(folder, but=()):
+    """A store of 40 patients ``but`` some, who were asked for just now."""
+    with StoreWriter(folder) as writer:
+        writer.belong_to(KEY.owner)
+        for number, patient in enumerate(MRNS):
+            if patient not in but:
+                add(writer, number, patient)
+        writer.consent_asked(datetime.now(UTC))
+    return folder
+
+
+def add(writer, number, patient):
+    writer.add(
+        Volume(
+            np.random.default_rng(number).integers(-1000, 400, (3, 12, 12)).astype(np.int16),
+            (2.0, 0.75, 0.75),
+            AXIAL,
+            "CT",
+        ),
+        patient=patient,
+        series=f"2.25.{number}",
+        features={"label": "malignant" if number % 2 else "benign"},
+        provenance={},
+    )
 
 
 @pytest.fixture
 def store(tmp_path):
-    """A store of 40 patients, who were asked for just now."""
-    folder = tmp_path / "store"
-    with StoreWriter(folder) as writer:
-        for number in range(40):
-            values = np.random.default_rng(number).integers(-1000, 400, (3, 12, 12)).astype(np.int16)
-            writer.add(
-                Volume(values, (2.0, 0.75, 0.75), AXIAL, "CT"),
-                patient=f"{number:016x}",
-                series=f"2.25.{number}",
-                features={"label": "malignant" if number % 2 else "benign"},
-                provenance={},
-            )
-        writer.consent_asked(datetime.now(UTC))
-    return folder
+    """See ``fill``."""
+    return fill(tmp_path / "store")
 
 
 @pytest.fixture
@@ -85,11 +110,21 @@ def take_out(store, patient):
         writer.withdraw(patient, "denied")
 
 
-def taken_out_is(monkeypatch, count):
-    """Have the custodian take ``count`` of the store's folder for what has left it."""
-    monkeypatch.setattr(
-        custodian_module, "standing", lambda folder: standing(folder)._replace(taken_out=count(folder))
-    )
+def looks_at(monkeypatch, **of):
+    """Have the custodian take for the store's standing what these say of its folder."""
+
+    def seen(folder):
+        return standing(folder)._replace(**{name: each(folder) for name, each in of.items()})
+
+    monkeypatch.setattr(custodian_module, "standing", seen)
+
+
+def nothing(_):
+    return 0
+
+
+def no_arrays(_):
+    return frozenset()
 
 
 @pytest.mark.attack(GOES_ON, held_by="the store's tombstones, looked at before and after each charge")
@@ -103,7 +138,7 @@ def test_the_next_round_goes_without_whoever_left_the_store(train, trained, stor
 
 @pytest.mark.mutant(GOES_ON, how="looks at the ledger's withdrawals alone")
 def test_a_custodian_that_knows_its_ledger_only_goes_on_with_them(train, trained, store, monkeypatch):
-    taken_out_is(monkeypatch, lambda folder: 0)
+    looks_at(monkeypatch, taken_out=nothing, arrays=no_arrays)
     train(1)
     take_out(store, min(trained[-1]))
     train(2)
@@ -155,11 +190,118 @@ def test_the_next_round_goes_without_a_series_that_was_taken_back(train, counted
 
 @pytest.mark.mutant(TAKEN_BACK, how="looks at patients alone")
 def test_a_custodian_that_knows_patients_only_goes_on_with_it(train, counted, store, has_two, monkeypatch):
-    taken_out_is(monkeypatch, lambda folder: -len({each.patient for each in open_store(folder).series}))
+    patients = {"taken_out": lambda folder: -len({each.patient for each in open_store(folder).series})}
+    looks_at(monkeypatch, **patients, arrays=no_arrays)
     train(1)
     take_back(store, has_two)
     train(2)
     assert len(counted) == 1, "the study was not opened again"
+
+
+def fill_anew(store, patient):
+    """Without them, so that no tombstone says that they were in it; as in an older copy that was restored."""
+    shutil.rmtree(store)
+    fill(store, but=[patient])
+
+
+@pytest.mark.attack(REPLACED, held_by="all that was opened has to be in the store still")
+def test_the_next_round_goes_without_whoever_is_not_in_the_store_that_was_filled_anew(train, trained, store):
+    assert isinstance(train(1), TrainReply)
+    leaves = min(trained[-1])
+    fill_anew(store, leaves)
+    assert isinstance(train(2), TrainReply)
+    assert trained[-1] == trained[0] - {leaves}
+
+
+@pytest.mark.mutant(REPLACED, how="counts tombstones alone")
+def test_a_custodian_that_counts_tombstones_goes_on_with_them(train, trained, store, monkeypatch):
+    looks_at(monkeypatch, arrays=no_arrays)
+    train(1)
+    fill_anew(store, min(trained[-1]))
+    assert isinstance(train(2), TrainReply)
+    assert len(trained) == 1, "the study was not opened again"
+
+
+@pytest.mark.attack(REPLACED, held_by="all that was opened has to be in the store still")
+def test_a_store_that_is_gone_trains_nothing(make_site, tmp_path, store, study, start_of):
+    site = make_site(data={"folder": store, "parts": [0], "of": 1}, policy={"tasks": ["tasks.ct_lesion"]})
+    custodian = Custodian(site, tmp_path / "custodian", SiteKeys.of(bytes(32)))
+    first, second = (TrainRequest(study=study, round=each, parameters=start_of(study)) for each in (1, 2))
+    assert isinstance(custodian.handle(first), TrainReply)
+    shutil.rmtree(store)
+    assert isinstance(custodian.handle(second), RefusalReply)
+    assert len(custodian.ledger.budget.charges()) == 1
+
+
+@pytest.fixture
+def comes_late(monkeypatch, store):
+    """A training patient who comes in after the custodian has looked, and before it opens the study."""
+    late = next(f"{number:016x}" for number in range(40, 100) if in_train(f"{number:016x}"))
+    load = opening.load_cohort
+
+    def slowly(*arguments):
+        if late not in {each.patient for each in open_store(store).series}:
+            with StoreWriter(store) as writer:
+                add(writer, 40, late)
+        return load(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "load_cohort", slowly)
+        yield late, lambda: patch.setattr(opening, "load_cohort", load)
+
+
+@pytest.mark.attack(CAME_LATE, held_by="how many series were taken out, looked at before a study is opened")
+def test_the_next_round_goes_without_whoever_came_late_and_left(train, trained, store, comes_late):
+    late, no_more = comes_late
+    assert isinstance(train(1), TrainReply)
+    assert late in trained[0]
+    no_more()
+    take_out(store, late)
+    assert isinstance(train(2), TrainReply)
+    assert trained[-1] == trained[0] - {late}
+
+
+@pytest.mark.mutant(CAME_LATE, how="compares arrays alone, with those before the study was opened")
+def test_a_custodian_that_compares_arrays_alone_goes_on_with_them(
+    train, trained, store, comes_late, monkeypatch
+):
+    looks_at(monkeypatch, taken_out=nothing)
+    late, no_more = comes_late
+    train(1)
+    no_more()
+    take_out(store, late)
+    train(2)
+    assert len(trained) == 1, "the study was not opened again"
+
+
+def looked_up(store, number):
+    """What the ingest calls the patient who has that number."""
+    settings = IngestSettings.model_validate(
+        {"folder": store.with_name("ingest"), "store": store, "consent": {"policy": "opt_out"}}
+    )
+    settings.folder.mkdir()
+    settings.key.touch(mode=0o600)
+    settings.key.write_bytes(KEY.key)
+    (known,) = known_as(settings, [number])
+    return known.pseudonym
+
+
+@pytest.mark.attack(LOOKED_UP, held_by="what the ingest looks up is what the store's data call them")
+def test_the_next_round_goes_without_whoever_withdrew_by_a_number(train, trained, store, custodian):
+    assert isinstance(train(1), TrainReply)
+    leaves = min(trained[-1])
+    assert custodian.withdraw([looked_up(store, f"0{MRNS[leaves].lower()}")], by="Dr. Frei") == (1, 1)
+    assert isinstance(train(2), TrainReply)
+    assert trained[-1] == trained[0] - {leaves}
+
+
+@pytest.mark.mutant(LOOKED_UP, how="the number itself is withdrawn")
+def test_a_number_that_nobody_looked_up_withdraws_nobody(train, trained, custodian):
+    train(1)
+    leaves = min(trained[-1])
+    assert custodian.withdraw([MRNS[leaves]], by="Dr. Frei") == (1, 0)
+    train(2)
+    assert leaves in trained[-1]
 
 
 @pytest.mark.attack(STALE, held_by="the rule consent-too-old")

@@ -8,7 +8,7 @@ from client_app.data.refusal import Refused
 from client_app.data.store.verify import verify
 from client_app.data.store.writer import StoreWriter, _bury
 from federation.errors import DataError
-from federation.site_store import MANIFEST, open_store, standing
+from federation.site_store import MANIFEST, Standing, open_store, standing
 from tests.client_app.data.store.conftest import arrays, patient, volume
 
 
@@ -31,7 +31,7 @@ def test_whatever_was_taken_out_is_counted_be_it_back_again(writer, folder, put)
     put(writer, 1)
     put(writer, 2, whose=1)
     put(writer, 3)
-    assert standing(folder) == (None, 0)
+    assert standing(folder).taken_out == 0
     writer.retract("2.25.1", "no-longer-wanted")
     put(writer, 1)
     assert standing(folder).taken_out == 1
@@ -40,7 +40,7 @@ def test_whatever_was_taken_out_is_counted_be_it_back_again(writer, folder, put)
 
 
 def test_where_there_is_no_store_nobody_was_asked_for(tmp_path):
-    assert standing(tmp_path) == (None, 0)
+    assert standing(tmp_path) == Standing()
 
 
 def test_a_store_knows_when_consent_was_last_asked_for(writer, folder):
