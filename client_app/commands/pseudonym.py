@@ -11,7 +11,8 @@ from client_app.commands.site_option import site_option
 from federation.errors import ConfigError
 
 
-@click.command()
+# A number that begins with a dash would be taken for an option that there is not, and be repeated.
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("given", metavar="", nargs=-1)
 @site_option
 def pseudonym(given: tuple[str, ...], file: Path) -> None:

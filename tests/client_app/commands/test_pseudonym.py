@@ -143,9 +143,10 @@ def test_a_number_that_is_written_down_is_noticed(asked, caplog, site_file, monk
 
 
 @pytest.mark.attack(LEFT, held_by="numbers come by standard input alone, and lines are told in their place")
-def test_a_number_on_the_command_line_is_refused_without_repeating_it(asked):
+@pytest.mark.parametrize("dashes", ["", "-", "--"])
+def test_a_number_on_the_command_line_is_refused_without_repeating_it(asked, dashes):
     with pytest.raises(ConfigError, match="numbers are read from standard input") as error:
-        asked("", NUMBER)
+        asked("", f"{dashes}{NUMBER}")
     assert NUMBER not in str(error.value)
 
 
