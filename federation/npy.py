@@ -66,5 +66,5 @@ def from_npz(content: bytes, names: Iterable[str] | None = None) -> dict[str, ND
         with ZipFile(io.BytesIO(content)) as archive:
             chosen = [name.removesuffix(".npy") for name in archive.namelist()] if names is None else names
             return {name: from_npy(archive.read(f"{name}.npy")) for name in chosen}
-    except (BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except (BadZipFile, KeyError, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ValueError(f"{len(content)} bytes that are no .npz file as wanted ({error})") from error

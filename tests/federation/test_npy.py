@@ -1,5 +1,6 @@
 import ast
 import io
+from zipfile import ZIP_BZIP2
 
 import numpy as np
 import pytest
@@ -110,3 +111,12 @@ def test_half_an_archive_is_none(cut):
     np.savez_compressed(file, images=np.arange(1000))
     with pytest.raises(ValueError, match=r"no \.npz"):
         from_npz(file.getvalue()[:cut])
+
+
+def test_an_archive_that_is_packed_otherwise_than_it_says_is_none():
+    file = io.BytesIO()
+    np.savez_compressed(file, images=np.arange(1000))
+    content = bytearray(file.getvalue())
+    content[content.rindex(b"PK\x01\x02") + 10] = ZIP_BZIP2  # where the directory tells how
+    with pytest.raises(ValueError, match=r"no \.npz"):
+        from_npz(bytes(content))
