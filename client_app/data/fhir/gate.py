@@ -16,6 +16,8 @@ from federation.errors import DataError
 
 # Patients in one search.
 CHUNK = 50
+# Somebody has said no, and means it; all else may be an error of the record, and come back.
+FOR_GOOD = frozenset({"opted-out", "denied"})
 _LONGEST_CHAIN = 20  # records of one person that are linked one with the next
 
 Item = TypeVar("Item")
@@ -180,15 +182,25 @@ def to_tombstone(
 ) -> dict[str, str]:
     """The patients in a store who may not be used any more, each with the rule.
 
+    Of whoever has several numbers, or one that is written in several ways, what keeps them out counts.
+
     Args:
         stored: pseudonyms of the store's patients.
         decisions: by the hospital's number, of everybody who may be in the store.
         pseudonym: of a number.
     """
-    known = {pseudonym(number): decision for number, decision in decisions.items()}
+    known: dict[str, Decision] = {}
+    for number, decision in decisions.items():
+        called = pseudonym(number)
+        known[called] = min(known.get(called, decision), decision, key=_standing)
     missing = Decision(False, "not-found")
     now = {patient: known.get(patient, missing) for patient in stored}
     return {patient: decision.rule for patient, decision in now.items() if not decision.allowed}
+
+
+def _standing(decision: Decision) -> tuple[bool, bool, bool]:
+    """What counts most comes first; that a number is not found tells least, where another one is."""
+    return decision.rule == "not-found", decision.allowed, decision.rule not in FOR_GOOD
 
 
 def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

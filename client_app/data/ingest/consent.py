@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from client_app.data.fhir.consent import Decision
-from client_app.data.fhir.gate import to_tombstone
+from client_app.data.fhir.gate import FOR_GOOD, to_tombstone
 from client_app.data.ingest.journal import Journal
 from client_app.data.keys import Pseudonyms
 from client_app.data.opt_outs import Unmet
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError
 from federation.site_store import open_store
-
-# Somebody has said no, and means it; all else may be an error of the record, and come back.
-_FOR_GOOD = frozenset({"opted-out", "denied"})
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,11 @@ def heed(
         )
     gone = to_tombstone({each.patient for each in series}, decisions, pseudonyms.patient)
     for patient, rule in gone.items():
-        if rule in _FOR_GOOD:
+        if rule in FOR_GOOD:
             store.withdraw(patient, rule)
     for each in series:
         rule = gone.get(each.patient, "")
-        if rule and rule not in _FOR_GOOD:
+        if rule and rule not in FOR_GOOD:
             store.retract(each.series, rule)
     left = {each.series for each in series if each.patient not in gone}
     for study, own in journal.series():

@@ -1,5 +1,6 @@
 """Consents and opt-outs of people, as a real server has them."""
 
+import itertools
 from datetime import date
 
 import httpx
@@ -12,6 +13,7 @@ from client_app.data.fhir import gate as module
 from client_app.data.fhir.consent import ConsentRules, Decision
 from client_app.data.fhir.gate import ConsentGate, to_tombstone
 from client_app.data.fhir.people import Patient
+from client_app.data.keys import Pseudonyms
 from federation.errors import DataError
 from simulation.hospital.records import MRN, nodule_patient_bundle, research_consent, transaction
 
@@ -20,6 +22,7 @@ LISTED, LINKED = (
     "a denial in another record of the person",
 )
 NOBODY = "a server that tells of others than were asked for"
+WRITTEN_TWICE = "a denial of somebody whose number is written in another way, too"
 IN_PART = "a denial in a record of the person that cannot be read whole"
 
 
@@ -219,6 +222,30 @@ def test_whoever_withdraws_later_is_on_the_list_to_tombstone(person, server):
     server.post(transaction([(urn, research_consent(f"Patient/{key}", "deny", on="2026-01-01"))]))
     now = checked(server, *numbers[:2])
     assert to_tombstone(stored, now, pseudonym) == {stored[1]: "denied", stored[2]: "not-found"}
+
+
+KEY = Pseudonyms(bytes(32))
+NO, MAYBE, UNKNOWN, YES = (
+    *(Decision(False, rule) for rule in ("denied", "no-permit", "not-found")),
+    Decision(True, "permitted"),
+)
+
+
+@pytest.mark.attack(WRITTEN_TWICE, held_by="what keeps somebody out counts, whatever else is said of them")
+@pytest.mark.parametrize("ways", [1, 2, 3, 4])
+def test_of_a_number_that_is_written_in_several_ways_what_keeps_somebody_out_counts(ways):
+    worst_first = [NO, MAYBE, YES, UNKNOWN]
+    for said in itertools.permutations(worst_first, ways):
+        worst = min(said, key=worst_first.index)
+        decisions = dict(zip(["7", "07", "007", "0007"], said, strict=False))
+        expected = {} if worst.allowed else {KEY.patient("7"): worst.rule}
+        assert to_tombstone([KEY.patient("7")], decisions, KEY.patient) == expected
+
+
+@pytest.mark.mutant(WRITTEN_TWICE, how="the decision of the number that comes first counts")
+def test_where_the_first_of_two_numbers_counts_a_denial_is_overheard(monkeypatch):
+    monkeypatch.setattr(module, "_standing", lambda _: 0)
+    assert to_tombstone([KEY.patient("7")], {"7": YES, "07": NO}, KEY.patient) == {}
 
 
 def of_another(request):
