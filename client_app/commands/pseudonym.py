@@ -23,14 +23,14 @@ def pseudonym(given: tuple[str, ...], file: Path) -> None:
     the command line, since they would stay in the shell's history.
     """
     from client_app.data.ingest.lookup import known_as  # noqa: PLC0415
-    from client_app.desk.patient_list import patient_lines  # noqa: PLC0415
+    from client_app.desk.patient_list import in_lines, patient_lines  # noqa: PLC0415
 
     if given:
         raise ConfigError(
             "numbers are read from standard input, a line each, since what is typed after a command stays in "
             "the shell's history and is in the list of processes: take it out of there"
         )
-    if sys.stdin.isatty():
+    if sys.stdin and sys.stdin.isatty():
         click.echo("A number a line, then Ctrl-D:", err=True)
     listed = patient_lines(Path("-"), headed=False)
     if not listed:
@@ -44,7 +44,7 @@ def pseudonym(given: tuple[str, ...], file: Path) -> None:
     ]
     if never:
         click.echo(
-            f"never in the store: line {', '.join(map(str, never))}; if you know that they were, the record "
+            f"never in the store: {in_lines(never)}; if you know that they were, the record "
             "writes the number otherwise, or has another one, and a withdrawal by this one does not hold",
             err=True,
         )

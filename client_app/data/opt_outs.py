@@ -9,13 +9,12 @@ from pathlib import Path
 
 from client_app.books.findings import Finding
 from client_app.data.keys import comparable
-from client_app.desk.patient_list import patient_lines
+from client_app.desk.patient_list import in_lines, patient_lines
 
 REMEDY = (
     "normal for whoever never was one of them; else compare with the record how the number is written, and "
     "who issued it"
 )
-_MOST_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,7 @@ class Unmet:
         said = (
             f"entries of the list of opt-outs that match nobody {self.among}: {len(self.lines)} of {self.of}"
         )
-        if not self.lines:
-            return said
-        shown = ", ".join(map(str, self.lines[:_MOST_LINES]))
-        more = len(self.lines) - _MOST_LINES
-        return f"{said}, in line {shown}{f' and {more} more' if more > 0 else ''}"
+        return f"{said}, in {in_lines(self.lines)}" if self.lines else said
 
 
 class OptOuts:

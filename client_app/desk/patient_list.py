@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -10,8 +11,15 @@ from federation.errors import DataError
 
 _COLUMN = "patient"
 _STDIN = Path("-")
+_MOST_LINES = 10  # that are told
 # What spreadsheets make of a long number, and what people write to keep them from it: nobody is called so.
 _OF_A_SPREADSHEET = re.compile(r"[='].*|\d([.,]\d+)?[Ee]\+\d+|#+|#[A-Z/0?!]+", re.DOTALL)
+
+
+def in_lines(lines: Sequence[int]) -> str:
+    """Where in a list something stands, for people; of many the first."""
+    more = len(lines) - _MOST_LINES
+    return f"line {', '.join(map(str, lines[:_MOST_LINES]))}{f' and {more} more' if more > 0 else ''}"
 
 
 def patients_in(path: Path) -> tuple[str, ...]:
@@ -20,7 +28,7 @@ def patients_in(path: Path) -> tuple[str, ...]:
 
 
 def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], ...]:
-    """The patients in the column ``patient`` of a CSV file, with commas or semicolons, in UTF-8.
+    """The patients in the column ``patient``, in any case, of a CSV file with commas or semicolons, in UTF-8.
 
     Args:
         path: of the file; ``-`` is standard input.
@@ -35,7 +43,8 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
     """
     name = "standard input" if path == _STDIN else str(path)
     try:
-        content = sys.stdin.buffer.read() if path == _STDIN else path.read_bytes()
+        # Python has none where the shell has closed it.
+        content = path.read_bytes() if path != _STDIN else sys.stdin.buffer.read() if sys.stdin else b""
         text = content.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{name} cannot be read ({error.strerror})") from error
@@ -45,7 +54,7 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
     rows = csv.reader(lines, delimiter=";" if ";" in "".join(lines[:1]) else ",", strict=True)
     try:
         heading = next(rows, [])
-        columns = [cell.strip() for cell in heading]
+        columns = [cell.strip().lower() for cell in heading]
         bare = not headed and len(columns) < 2 and columns != [_COLUMN]
         if bare:
             columns = [_COLUMN]

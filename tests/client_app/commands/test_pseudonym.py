@@ -20,6 +20,7 @@ from federation.site_store import open_store
 ROOT = Path(__file__).parents[3]
 LEFT = "a patient's number in what a look-up of the pseudonym leaves behind"
 OTHER_KEY = "a withdrawal by a pseudonym of another key, which holds for nobody"
+PROGRAM = f"{sys.executable} -m client_app.cli"
 NUMBER = "ZIMMERQUIST-4711"  # of somebody of whom nothing was ever taken in, so that no file has it
 
 
@@ -65,15 +66,44 @@ def of_the_ill(site_file):
     return series.patient
 
 
+@pytest.fixture
+def in_a_shell(site_file):
+    """What came of a line that is typed in the hospital's folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WARDROUND_SITE": str(site_file)}
+
+    def typed(line):
+        return subprocess.run(
+            ["sh", "-c", line],
+            cwd=site_file.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return typed
+
+
 def files_below(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
-    "number", ["MRN1\n", "MRN1", "00mrn1\n\n", "patient\nMRN1\n", "born;patient\n1950;MRN1\n"]
+    "number", ["MRN1\n", "MRN1", "00mrn1\n\n", "patient\nMRN1\n", "born;Patient\r\n1950;MRN1\r\n"]
 )
 def test_the_pseudonym_is_the_one_that_the_store_has(asked, of_the_ill, number):
     assert asked(number) == (f"patient\n{of_the_ill}\n", "in the store: 1 of 1\n")
+
+
+def test_of_many_who_are_unknown_the_first_are_told(asked):
+    _, said = asked("".join(f"{number}\n" for number in range(100, 150)))
+    assert "never in the store: line 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 40 more; if you know" in said
+
+
+def test_an_input_that_the_shell_has_closed_has_no_number(in_a_shell):
+    done = in_a_shell(f"{PROGRAM} ingest pseudonym <&-")
+    assert done.returncode != 0
+    assert "standard input has no number" in done.stderr
 
 
 def test_where_each_is_is_told_beside_it(asked, site_file, of_the_ill):
@@ -88,18 +118,12 @@ def test_where_each_is_is_told_beside_it(asked, site_file, of_the_ill):
     assert "never in the store: line 3; if you know that they were, the record writes the number" in told
 
 
-def test_a_withdrawal_takes_in_what_it_says_through_a_pipe(custodian, site_file, of_the_ill):
+def test_a_withdrawal_takes_in_what_it_says_through_a_pipe(custodian, in_a_shell, site_file, of_the_ill):
     (site_file.parent / "number").write_text("mrn1\n")
-    program = f"{sys.executable} -m client_app.cli"
-    line = f"{program} ingest pseudonym < number | {program} consent withdraw --csv - --by 'Dr. Frei'"
-    done = subprocess.run(
-        ["sh", "-c", line],
-        cwd=site_file.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "WARDROUND_SITE": str(site_file)},
-        capture_output=True,
-        text=True,
-        check=True,
+    done = in_a_shell(
+        f"{PROGRAM} ingest pseudonym < number | {PROGRAM} consent withdraw --csv - --by 'Dr. Frei'"
     )
+    assert done.returncode == 0
     assert "withdrawn: all 1 named, 1 of them for the first time" in done.stdout
     assert "mrn1" not in (done.stdout + done.stderr).casefold()
     assert custodian.ledger.consent.withdrawn == {custodian._keys.pseudonym(of_the_ill)}
