@@ -154,7 +154,8 @@ class FhirClient:
                 )
             if not patience.again(trouble.told, trouble.wait):
                 raise RunError(
-                    f"FHIR {kind}: {trouble.told}, {patience.tries} times; see to the server and run again"
+                    f"FHIR {kind} at {self._settings.url}: {trouble.told}, {patience.tries} times; see to "
+                    "the server and run again"
                 )
 
     def _try(

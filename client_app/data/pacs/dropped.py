@@ -35,4 +35,8 @@ def asked(ask: Callable[[], Value], patience: Patience) -> Value:
         except DroppedError as error:
             reason, wait = str(error), error.wait
         if not patience.again(reason, wait):
-            raise RunError(f"the archive cannot be asked ({reason}); see to it and run again")
+            times = f", {patience.tries} times" if patience.tries > 1 else ""
+            raise RunError(
+                f"the archive of ingest.pacs cannot be asked ({reason}{times}); see to it and run again: "
+                "it goes on where this was"
+            )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,6 +78,8 @@ def attempt(do: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
     except ValueError:
         reason = "its answer is not JSON"
     # Outside of the block, so that the error itself is not kept as the context of this one.
+    if status == HTTPStatus.NOT_FOUND:
+        raise RunError(f"the archive says no ({reason}); is /studies below ingest.pacs.url?")
     if status and status not in _BUSY:
         raise RunError(f"the archive says no ({reason}); see to ingest.pacs, and what the archive allows us")
     raise DroppedError(reason, wait)
