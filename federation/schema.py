@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from inspect import isclass
 from itertools import islice
-from typing import TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -54,25 +55,73 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def _sentences(schema: type[BaseModel], error: ValidationError, where: str) -> Iterable[str]:
     hidden = schema.model_config.get("hide_input_in_errors", False)
     for problem in error.errors():
-        path = [str(step) for step in problem["loc"]]
+        path, there = _place(schema, [str(step) for step in problem["loc"]])
         dotted = ".".join([where, *path]).strip(".")
+        shown = "" if hidden or isinstance(problem["input"], Mapping) else f"={problem['input']!r}"
         if problem["type"] == "extra_forbidden":
-            yield f"{dotted} is not a setting; {nearest(path[-1], _fields(schema, path[:-1]))}"
+            _, around = _place(schema, [str(step) for step in problem["loc"][:-1]])
+            valid = {name for model in _models(around) for name in model.model_fields}
+            yield f"{dotted} is not a setting; {nearest(path[-1], valid)}"
         elif problem["type"] == "missing":
             yield f"{dotted} is missing; it has no default"
-        elif path and (hidden or isinstance(problem["input"], Mapping)):
-            yield f"{dotted}: {problem['msg'].removeprefix('Value error, ')}"
+        elif problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
+            yield _without_a_kind(dotted, there, problem["ctx"], hidden=hidden)
         elif path:
-            yield f"{dotted}={problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+            yield f"{dotted}{shown}: {problem['msg'].removeprefix('Value error, ')}"
         else:
             yield problem["msg"].removeprefix("Value error, ")
 
 
-def _fields(schema: type[BaseModel], path: list[str]) -> Iterable[str]:
-    """The names that are valid at ``path`` inside ``schema``; places in a list are passed over."""
-    for step in path:
-        if step in schema.model_fields:
-            annotation = schema.model_fields[step].annotation
-            candidates = [annotation, *get_args(annotation)]
-            schema = next(c for c in candidates if isclass(c) and issubclass(c, BaseModel))
-    return schema.model_fields
+def _without_a_kind(dotted: str, there: list[Any], context: Mapping[str, str], *, hidden: bool) -> str:
+    """What is wrong where the setting that says which of several models stands there does not."""
+    name = context["discriminator"].strip("'")
+    kinds = ", ".join(
+        kind for model in _models(there) for kind in get_args(model.model_fields[name].annotation)
+    )
+    if "tag" not in context:
+        return f"{dotted}.{name} is missing; one of {kinds}".strip(".")
+    shown = "" if hidden else f"={context['tag']!r}"
+    return f"{dotted}.{name}{shown} is not known; one of {kinds}".strip(".")
+
+
+def _place(schema: type[BaseModel], loc: list[str]) -> tuple[list[str], list[Any]]:
+    """The steps of ``loc`` that are written in a file, and what may stand at their end.
+
+    Pydantic tells with a step of its own which of a union's models it took; nobody has written that.
+    """
+    path, there = [], [schema]
+    for step in loc:
+        models = _models(there)
+        taken = [model for model in models if len(models) > 1 and _is_taken_by(model, step)]
+        if taken:
+            there = list(taken)
+        else:
+            path.append(step)
+            there = [each for option in there for each in _inside(option, step)]
+    return path, there
+
+
+def _is_taken_by(model: type[BaseModel], step: str) -> bool:
+    kinds = (get_args(field.annotation) for field in model.model_fields.values())
+    return step == model.__name__ or any(step in kind for kind in kinds)
+
+
+def _inside(option: Any, step: str) -> list[Any]:
+    """What may stand at ``step`` in a model; or in a list or map, where all steps are alike."""
+    if not _models([option]):
+        return [each for part in get_args(option) for each in _options(part)]
+    field = option.model_fields.get(step)
+    return _options(field.annotation) if field else []
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The members of a union, or the only one, without their constraints."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [each for part in get_args(annotation) for each in _options(part)]
+    return [annotation]
+
+
+def _models(options: list[Any]) -> list[type[BaseModel]]:
+    return [each for each in options if isclass(each) and issubclass(each, BaseModel)]

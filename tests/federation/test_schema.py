@@ -1,8 +1,9 @@
 import traceback
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from federation.errors import ConfigError
 from federation.schema import Frozen, nearest, validated
@@ -11,6 +12,44 @@ from federation.schema import Frozen, nearest, validated
 class Inner(Frozen):
     epsilon: Annotated[float, Field(gt=0)]
     delta: float = 1e-5
+
+
+class Web(Frozen):
+    kind: Literal["web"] = "web"
+    url: str
+    inner: Inner | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_scheme(cls, url: str) -> str:
+        if "://" not in url:
+            raise ValueError("give a whole address")
+        return url
+
+
+class Disk(Frozen):
+    kind: Literal["disk"] = "disk"
+    folder: str
+
+
+Way = Annotated[Web | Disk, Field(discriminator="kind")]
+
+
+class Ways(Frozen):
+    way: Way
+    other: Way | None = None
+    several: tuple[Way, ...] = ()
+    named: Mapping[str, Inner] = {}
+    untold: Inner | Disk | None = None
+
+
+class Hidden(Frozen):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    way: Way
+
+
+DISK = {"kind": "disk", "folder": "/a"}
 
 
 class Outer(Frozen):
@@ -43,6 +82,51 @@ def test_a_mistake_is_told_with_its_place_its_value_and_the_nearest_name(values,
     with pytest.raises(ConfigError) as error:
         validated(Outer, values, "study")
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"way": DISK | {"foldr": 1}}, "site.way.foldr is not a setting; did you mean 'folder'?"),
+        ({"other": DISK | {"url": 1}}, "site.other.url is not a setting; valid names: folder, kind"),
+        ({"other": DISK | {"disk": 1}}, "site.other.disk is not a setting; valid names: folder, kind"),
+        ({"several": [DISK | {"foldr": 1}]}, "site.several.0.foldr is not a setting; did you mean 'folder'?"),
+        (
+            {"way": {"kind": "web", "url": "a://b", "inner": {"epsilon": 1, "dleta": 1}}},
+            "site.way.inner.dleta is not a setting; did you mean 'delta'?",
+        ),
+        ({"way": {"kind": "disk"}}, "site.way.folder is missing; it has no default"),
+        ({"way": {"kind": "web", "url": "pacs"}}, "site.way.url='pacs': give a whole address"),
+        ({"way": {"folder": "/a"}}, "site.way.kind is missing; one of web, disk"),
+        ({"other": {"folder": "/a"}}, "site.other.kind is missing; one of web, disk"),
+        ({"way": {"kind": "dsk"}}, "site.way.kind='dsk' is not known; one of web, disk"),
+        ({"several": [{"kind": 7}]}, "site.several.0.kind='7' is not known; one of web, disk"),
+        (
+            {"named": {"delta": {"epsilon": 1, "dleta": 1}}},
+            "site.named.delta.dleta is not a setting; did you mean 'delta'?",
+        ),
+        (
+            {"untold": {"epsilon": 1, "dleta": 1}},
+            "site.untold.dleta is not a setting; did you mean 'delta'?",
+        ),
+    ],
+)
+def test_of_several_kinds_of_settings_those_of_the_kind_are_told(changes, said):
+    with pytest.raises(ConfigError) as error:
+        validated(Ways, {"way": DISK, **changes}, "site")
+    assert said in str(error.value).split("; and ")[0]
+
+
+def test_without_a_place_of_its_own_the_kind_is_told_as_it_stands_in_the_file():
+    with pytest.raises(ConfigError) as error:
+        validated(Ways, {"way": {}}, "")
+    assert str(error.value) == "way.kind is missing; one of web, disk"
+
+
+def test_a_wrong_kind_is_left_out_where_values_are():
+    with pytest.raises(ConfigError) as error:
+        validated(Hidden, {"way": {"kind": "secret"}}, "")
+    assert str(error.value) == "way.kind is not known; one of web, disk"
 
 
 def test_every_mistake_is_told_at_once():
