@@ -1,5 +1,6 @@
 """Turn plain mappings into frozen typed objects, and a mistake into a sentence that says how to mend it."""
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from inspect import isclass
@@ -13,6 +14,8 @@ from federation.errors import ConfigError
 
 # Strangers send thousands of wrong keys at once.
 _MOST_TOLD = 20
+# The pattern of names, as of ``federation.study.Name``, which people who run hospitals cannot read.
+_NAME = re.compile(r"\^\[a-z\]\[a-z0-9_\]\{0,(?P<more>\d+)\}\$")
 
 
 class Frozen(BaseModel):
@@ -66,6 +69,11 @@ def _sentences(schema: type[BaseModel], error: ValidationError, where: str) -> I
             yield f"{dotted} is missing; it has no default"
         elif problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
             yield _without_a_kind(dotted, there, problem["ctx"], hidden=hidden)
+        elif problem["type"] == "string_pattern_mismatch" and (
+            name := _NAME.fullmatch(problem["ctx"]["pattern"])
+        ):
+            most = int(name["more"]) + 1
+            yield f"{dotted}{shown} must be 1 to {most} of a-z, 0-9 and _, a letter first"
         elif path:
             yield f"{dotted}{shown}: {problem['msg'].removeprefix('Value error, ')}"
         else:

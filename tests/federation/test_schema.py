@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from federation.errors import ConfigError
 from federation.schema import Frozen, nearest, validated
+from federation.study import Name
 
 
 class Inner(Frozen):
@@ -47,6 +48,17 @@ class Hidden(Frozen):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     way: Way
+
+
+class Named(Frozen):
+    name: Name
+    others: Mapping[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], int]
+
+
+class HiddenName(Frozen):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    name: Name
 
 
 DISK = {"kind": "disk", "folder": "/a"}
@@ -127,6 +139,20 @@ def test_a_wrong_kind_is_left_out_where_values_are():
     with pytest.raises(ConfigError) as error:
         validated(Hidden, {"way": {"kind": "secret"}}, "")
     assert str(error.value) == "way.kind is not known; one of web, disk"
+
+
+def test_which_signs_a_name_has_is_said_in_words():
+    with pytest.raises(ConfigError) as error:
+        validated(Named, {"name": "user10-hospital", "others": {"A": 1}}, "site")
+    name, key = str(error.value).split("; ")
+    assert name == "site.name='user10-hospital' must be 1 to 64 of a-z, 0-9 and _, a letter first"
+    assert key.endswith("='A' must be 1 to 40 of a-z, 0-9 and _, a letter first")
+
+
+def test_a_name_is_left_out_where_values_are():
+    with pytest.raises(ConfigError) as error:
+        validated(HiddenName, {"name": "A"}, "")
+    assert str(error.value) == "name must be 1 to 64 of a-z, 0-9 and _, a letter first"
 
 
 def test_every_mistake_is_told_at_once():
