@@ -42,14 +42,9 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
             spreadsheet has made of a number.
     """
     name = "standard input" if path == _STDIN else str(path)
-    try:
-        # Python has none where the shell has closed it.
-        content = path.read_bytes() if path != _STDIN else sys.stdin.buffer.read() if sys.stdin else b""
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{name} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError:
-        raise DataError(f"{name} is no UTF-8; save it as CSV UTF-8") from None
+    text = _text_of(path, name)
+    if headed and not text.strip():
+        raise DataError(f"{name} is empty; its first line has to be {_COLUMN}")
     lines = text.splitlines(keepends=True)
     rows = csv.reader(lines, delimiter=";" if ";" in "".join(lines[:1]) else ",", strict=True)
     try:
@@ -76,3 +71,14 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
     except csv.Error:
         raise DataError(f"{name}, line {rows.line_num}: this is no CSV; see to its quotes") from None
     return tuple(patients)
+
+
+def _text_of(path: Path, name: str) -> str:
+    try:
+        # Python has none where the shell has closed it.
+        content = path.read_bytes() if path != _STDIN else sys.stdin.buffer.read() if sys.stdin else b""
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{name} cannot be read ({error.strerror}); see to its path and rights") from error
+    except UnicodeDecodeError:
+        raise DataError(f"{name} is no UTF-8; save it as CSV UTF-8") from None

@@ -186,6 +186,8 @@ def cohort_definition(path: Path) -> CohortDefinition:
     """
     try:
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, UnicodeDecodeError, OmegaConfBaseException, YAMLError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); see to its path and rights") from error
+    except (UnicodeDecodeError, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from error
     return validated(CohortDefinition, values, str(path.name))

@@ -73,7 +73,8 @@ def test_to_say_it_again_changes_nothing(typed, custodian):
     ("content", "said"),
     [
         (f"{PATIENT}\n{PATIENT}\n", "line 1: it names the columns, and one of them must be patient"),
-        ("", "line 1: it names the columns"),
+        ("", "patients.csv is empty; its first line has to be patient"),
+        ("\ufeff\r\n", "patients.csv is empty; its first line has to be patient"),
         ("patient,patient\na,b\n", "line 1: it names the columns"),
         (f"patient,born\n{PATIENT},1950\n  ,1960\n", "line 3: no patient"),
         (f"patient,born\n{PATIENT}\n", "line 2: no patient, or not 2 columns"),
@@ -96,7 +97,7 @@ def test_a_file_that_is_wrong_is_told_by_its_line_and_nobody_is_named(content, s
 
 
 def test_a_file_that_is_not_there_is_named(typed, tmp_path):
-    with pytest.raises(DataError, match=r"none.csv cannot be read"):
+    with pytest.raises(DataError, match=r"none\.csv cannot be read \(No such file .*\); see to its path"):
         typed("consent", "withdraw", "--csv", str(tmp_path / "none.csv"))
 
 
