@@ -39,7 +39,7 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
 
     Raises:
         DataError: the file cannot be read, has no such column, or a line has nobody in it, or what a
-            spreadsheet has made of a number.
+            spreadsheet has made of a number; or the first line is not to be a heading, and has no digit.
     """
     name = "standard input" if path == _STDIN else str(path)
     text = _text_of(path, name)
@@ -56,7 +56,7 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
         elif columns.count(_COLUMN) != 1:
             raise DataError(f"{name}, line 1: it names the columns, and one of them must be {_COLUMN}")
         place = columns.index(_COLUMN)
-        patients = []
+        patients: list[tuple[int, str]] = []
         for row in chain([heading] if bare else [], rows):
             if not row:  # an empty line
                 continue
@@ -66,6 +66,11 @@ def patient_lines(path: Path, *, headed: bool = True) -> tuple[tuple[int, str], 
                 raise DataError(
                     f"{name}, line {rows.line_num}: a spreadsheet has changed the number that stood there; "
                     "have it hold the column as text, and save it again"
+                )
+            if bare and not patients and not any(map(str.isdigit, row[place])):
+                raise DataError(
+                    f"{name}, line {rows.line_num} looks like a heading; name it {_COLUMN}, or, if it is a "
+                    "number, put such a line above it"
                 )
             patients.append((rows.line_num, row[place].strip()))
     except csv.Error:

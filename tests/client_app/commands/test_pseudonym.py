@@ -189,6 +189,19 @@ def test_what_is_no_number_is_told_by_its_line(asked, text, said):
     assert "zimmerquist" not in str(error.value).casefold()
 
 
+@pytest.mark.parametrize("heading", ["PatientID", "patient_id", "MRN", "Patient number", "\n\ufeffMRN"])
+@pytest.mark.parametrize("numbers", ["MRN1\nMRN2\n", ""])
+def test_a_heading_of_another_name_is_no_number(asked, heading, numbers):
+    with pytest.raises(DataError, match=r"line [12] looks like a heading; name it patient, or") as error:
+        asked(f"{heading}\n{numbers}")
+    assert heading.strip() not in str(error.value)
+
+
+def test_a_number_without_a_digit_can_be_told_below_the_heading(asked):
+    assert "never in the store: line 2" in asked("patient\nZIMMERQUIST\n")[1]
+    assert "never in the store: line 2" in asked("MRN1\nZIMMERQUIST\n")[1]
+
+
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_nobody_is_not_looked_up(asked, text):
     with pytest.raises(ConfigError, match="has no number"):
