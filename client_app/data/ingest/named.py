@@ -44,7 +44,9 @@ def query(
     if modality is None and since is None and until is None and description is None:
         return None
     if modality is None or since is None or until is None:
-        raise ConfigError("--modality, --since and --until belong together, --description to them; give all")
+        needed = {"--modality": modality, "--since": since, "--until": until}
+        lacking = " and ".join(name for name, value in needed.items() if value is None)
+        raise ConfigError(f"--modality, --since and --until belong together; give {lacking} too")
     # Only what is in the cohort is fetched, so that many may match.
     return Query(modality, since.date(), until.date(), description or "", at_most=MOST_STUDIES)
 

@@ -61,7 +61,10 @@ class ImageKind:
                 f"body_part={self.body_part!r} is none; give one as DICOM writes it, e.g. CHEST"
             )
         if self.spacing is not None and not 1e-4 < self.spacing < 1e3:
-            raise ConfigError(f"spacing={self.spacing:g} mm cannot be")
+            raise ConfigError(
+                f"spacing={self.spacing:g} mm is not between 0.0001 and 1000; give the mm from one pixel to "
+                "the next, e.g. 0.2"
+            )
         if self.modality in _PLACED and not self.body_part:
             raise ConfigError(
                 f"modality={self.modality} needs a body part, since from a head a face can be rendered"

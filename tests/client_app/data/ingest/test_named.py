@@ -62,8 +62,12 @@ class TestOptions:
         assert wanted(None, None, asked).query == asked
 
     def test_half_a_query_is_an_error(self):
-        for half in (("CT", None, None, None), (None, *JANUARY, None), (None, None, None, "chest")):
-            with pytest.raises(ConfigError, match="belong together"):
+        for half, lacking in (
+            (("CT", None, None, None), "--since and --until"),
+            ((None, *JANUARY, None), "--modality"),
+            ((None, None, None, "chest"), "--modality and --since and --until"),
+        ):
+            with pytest.raises(ConfigError, match=f"belong together; give {lacking} too$"):
                 query(*half)
         with pytest.raises(ConfigError, match="wildcard"):
             query("CT", *JANUARY, "*")

@@ -268,6 +268,10 @@ class TestKind:
             ImageKind(modality)
         assert ImageKind(modality, without_text=True).wary
 
+    def test_a_distance_of_pixels_that_cannot_be_is_told_with_what_can(self):
+        with pytest.raises(ConfigError, match=r"spacing=-1 mm is not between 0\.0001 and 1000; give the mm"):
+            ImageKind("DX", spacing=-1)
+
     @pytest.mark.parametrize(
         "wrong",
         [{"modality": "dx"}, {"modality": "*"}, {"body_part": "a b"}, {"spacing": 0}, {"spacing": np.nan}],
