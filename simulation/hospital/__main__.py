@@ -1,25 +1,34 @@
-"""``python -m simulation.hospital FOLDER PART [MOST]``: a hospital that runs until it is stopped.
+"""``python -m simulation.hospital FOLDER PART [MOST]``: a hospital that is open until it is ended.
 
-Below FOLDER, whose name is the hospital's, are its ``site.yaml`` and all that its servers write; it is there
-as soon as everybody is in PACS and record.
+All that it and its servers write is below FOLDER. Its ``site.yaml`` is there while everybody is in PACS and
+record; its list of opt-outs is empty, and stays as it is edited.
 """
 
+import json
+import math
+import shlex
 import signal
-import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import click
+import httpx
+
+from federation.command_line import run
 from federation.files import write_whole
-from simulation.hospital.fhir import start_fhir
-from simulation.hospital.nodule_patients import patients_of
-from simulation.hospital.orthanc import start_orthanc
+from simulation.hospital.fhir import FhirServer, start_fhir
+from simulation.hospital.nodule_patients import NodulePatient, patients_of
+from simulation.hospital.orthanc import Orthanc, start_orthanc
 from simulation.hospital.records import MRN
 from simulation.programs import ROOT, Programs
+from tasks.nodule_ct.protocol import PROTOCOLS
 
 _SITE = """\
-name: {name}
+name: hospital_{part}
 description: nodules of LIDC-IDRI as a PACS and a record hold them
 declared_patients: 100
-data: {{folder: {store}, parts: [0], of: 1}}
+data: {{folder: "{folder}/store", parts: [0], of: 1}}
 policy:
   purposes: ["demonstration*"]
   tasks: [tasks.ct_lesion]
@@ -37,41 +46,69 @@ policy:
   minimum_hospitals: 2
   consent_hours: 24
 service:
-  folder: {folder}/custodian
-  relay: {folder}/relay/relay.sock
-  admin: {folder}/admin/admin.sock
+  folder: "{folder}/custodian"
+  relay: "{folder}/relay/relay.sock"
+  admin: "{folder}/admin/admin.sock"
 ingest:
-  folder: {folder}/ingest
-  store: {store}
-  cohort: {cohort}
-  pacs: {{kind: dicomweb, url: {pacs}, credentials: {folder}/pacs.credentials}}
+  folder: "{folder}/ingest"
+  store: "{folder}/store"
+  cohort: "{root}/conf/cohort/lung_nodule.yaml"
+  pacs: {{kind: dicomweb, url: {pacs}/dicom-web, credentials: "{folder}/pacs.credentials"}}
   fhir: {{url: {fhir}, patient_system: "{system}"}}
-  consent: {{policy: opt_in}}
+  consent: {{policy: opt_in, opt_outs: "{folder}/opt_outs.csv"}}
 """
 
 
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("part", type=click.IntRange(0, len(PROTOCOLS) - 1))
+@click.argument("most", type=click.IntRange(1), required=False)
 def main(folder: Path, part: int, most: int | None) -> None:
-    """Start, fill, and wait."""
+    """Open a hospital in FOLDER, until Ctrl-C: PACS and record of PART's patients, or of MOST of them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        _keep_open(folder.absolute(), part, most)
+
+
+def _keep_open(folder: Path, part: int, most: int | None) -> None:
+    """Start, fill, and wait.
+
+    Raises:
+        RunError: a server does not start, or has ended.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with Programs(folder) as programs:
+    site, opt_outs = folder / "site.yaml", folder / "opt_outs.csv"
+    site.unlink(missing_ok=True)  # of servers that are gone
+    with Programs(folder, steady=True) as programs:
         pacs, fhir = start_orthanc(programs, "orthanc", {}), start_fhir(programs, "fhir")
-        for patient in patients_of(part, most):
-            pacs.store(patient.files())
-            fhir.post(patient.record())
+        people = patients_of(part, most)
+        click.echo(f"{len(people)} patients go into PACS and record ...")
+        try:
+            _fill(pacs, fhir, people)
+        except httpx.TransportError:
+            programs.until(
+                lambda: False, "an answer of PACS and record", 5
+            )  # raises, and names who has ended
         write_whole(folder / "pacs.credentials", f"Basic {':'.join(pacs.user)}\n".encode(), mode=0o600)
-        site = _SITE.format(
-            name=folder.name,
-            folder=folder,
-            store=folder.parent / "stores" / folder.name,
-            cohort=ROOT / "conf/cohort/lung_nodule.yaml",
-            pacs=f"{pacs.url}/dicom-web",
-            fhir=fhir.url,
-            system=MRN,
-        )
-        write_whole(folder / "site.yaml", site.encode())
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        if not opt_outs.exists():
+            write_whole(opt_outs, b"patient\n", mode=0o600)
+        write_whole(site, _site(folder, part, pacs, fhir).encode())
+        click.echo(f"open: wardround-site ingest check --config {shlex.quote(str(site))}; Ctrl-C ends it")
+        programs.until(lambda: False, "its end", math.inf)
+
+
+def _fill(pacs: Orthanc, fhir: FhirServer, people: Sequence[NodulePatient]) -> None:
+    for patient in people:
+        pacs.store(patient.files())
+        fhir.post(patient.record())
+
+
+def _site(folder: Path, part: int, pacs: Orthanc, fhir: FhirServer) -> str:
+    """Paths are between quotation marks, as YAML has them from JSON."""
+    inside, root = (json.dumps(str(path), ensure_ascii=False)[1:-1] for path in (folder, ROOT))
+    return _SITE.format(folder=inside, root=root, part=part, pacs=pacs.url, fhir=fhir.url, system=MRN)
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    main(Path(sys.argv[1]).absolute(), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    run(main)
