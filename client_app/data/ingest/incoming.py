@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from federation.errors import StorageError
+from federation.files import make_folder
 
 
 class Incoming:
@@ -19,7 +20,18 @@ class Incoming:
         self._folder = folder
 
     def of(self, study: str) -> Path:
-        """Where a study's files come to, by its pseudonym."""
+        """Where a study's files come to, by its pseudonym; nobody else on the machine can look there.
+
+        Raises:
+            StorageError: the folder above cannot be made.
+        """
+        try:
+            make_folder(self._folder, 0o700)
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder} cannot be made ({error.strerror}); mend the rights of the folder above "
+                "it, and run again"
+            ) from error
         return self._folder / study
 
     def keep_only(self, studies: Collection[str]) -> None:
@@ -36,7 +48,7 @@ class Incoming:
         Raises:
             StorageError: they cannot be removed.
         """
-        self._remove([self.of(study)])
+        self._remove([self._folder / study])
 
     def _remove(self, paths: Iterable[Path]) -> None:
         try:

@@ -1,18 +1,24 @@
 """Files that name patients do not outlast the ingest, and a broken study does not keep the others out."""
 
+import os
 from contextlib import contextmanager
 from dataclasses import replace
+from stat import S_IMODE
 
 import pytest
 from ingest_hospital import pulled
 
 from client_app.data.ingest import hospital as wiring
+from client_app.data.ingest import incoming as module
 from client_app.data.ingest.hospital import HospitalIngest
 from client_app.data.ingest.incoming import Incoming
 from client_app.data.pacs.archive import archive
-from federation.errors import RunError
+from federation.errors import RunError, StorageError
+from federation.files import make_folder
 from federation.site_store import open_store
 from simulation.hospital.ct_series import encoded
+
+LISTED = "another account of the machine lists what is on its way"
 
 
 def left(settings):
@@ -81,3 +87,44 @@ def test_a_study_that_has_grown_in_the_archive_is_taken_anew(hospital, tmp_path)
     after, refused = pulled(settings)
     assert sorted(each.shape[0] for each in after.series) == [4] * 139 + [5]
     assert not refused
+
+
+@pytest.fixture
+def _anybody_may():
+    """What is made is for everybody, where nobody says otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def rights(folder):
+    """Of the folder that studies come to."""
+    Incoming(folder / "incoming").of("2.25.1").mkdir()
+    return S_IMODE((folder / "incoming").stat().st_mode)
+
+
+@pytest.mark.attack(LISTED, held_by="the folder that studies come to is the ingest's alone")
+@pytest.mark.usefixtures("_anybody_may")
+def test_nobody_else_on_the_machine_can_look_what_is_on_its_way(tmp_path):
+    assert rights(tmp_path) == 0o700
+
+
+@pytest.mark.mutant(LISTED, how="the folder is made as any other")
+@pytest.mark.usefixtures("_anybody_may")
+def test_made_as_any_other_folder_everybody_could(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "make_folder", lambda folder, _: make_folder(folder))
+    assert rights(tmp_path) == 0o777
+
+
+def test_where_it_cannot_be_made_it_is_said_what_to_do(tmp_path):
+    (tmp_path / "ingest").write_text("a file")
+    with pytest.raises(StorageError, match=r"mend the rights of the folder above it, and run again$"):
+        Incoming(tmp_path / "ingest/incoming").of("2.25.1")
+
+
+def test_an_archive_s_studies_come_to_that_folder(hospital, tmp_path, broken_off):
+    settings = hospital.settings(tmp_path)
+    broken_off.add(hospital.allowed[0].uid)
+    HospitalIngest(settings).pacs(lambda _: None)
+    [folder] = {path.parent for path in left(settings) if path.is_dir()}
+    assert S_IMODE(folder.stat().st_mode) == 0o700
