@@ -111,6 +111,11 @@ def pacs(
     is_flag=True,
     help="Somebody has looked at the images, and none has text in it; needed where images often do.",
 )
+@click.option(
+    "--shrink",
+    is_flag=True,
+    help="Let more than half of what is in the store from earlier tables leave; TABLE does not name it.",
+)
 @_again
 def images(
     file: Path,
@@ -121,13 +126,14 @@ def images(
     body_part: str,
     spacing: float | None,
     without_text: bool,
+    shrink: bool,
     again: bool,
 ) -> None:
     """Take images of FOLDER into the store, as TABLE, a CSV, names them: PNG, NIfTI or DICOM.
 
     Its columns are file, which may be a folder of one series, and patient, the hospital's number; each
-    further one is a feature. What of its modality it no longer names leaves the store. Broken off, it goes on
-    where it was.
+    further one is a feature. What of its modality it no longer names leaves the store; where that is more
+    than half, nothing does, and it ends with an error. Broken off, it goes on where it was.
     """
     from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
     from client_app.data.pacs.images import ImageKind  # noqa: PLC0415
@@ -140,6 +146,7 @@ def images(
         kind,
         _progress("images"),
         again=again,
+        shrink=shrink,
         refused=lambda row, rule: click.echo(f"row {row}: {rule}", err=True),
     )
     _tell(filled)

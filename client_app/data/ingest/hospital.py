@@ -16,7 +16,7 @@ from client_app.data.fhir.gate import ConsentGate, Gate, ListGate
 from client_app.data.fhir.quality import quality
 from client_app.data.fhir.settings import FhirSettings
 from client_app.data.ingest.consent import Asked, heed
-from client_app.data.ingest.images import TableIngest
+from client_app.data.ingest.images import TableIngest, check_pngs
 from client_app.data.ingest.incoming import Incoming
 from client_app.data.ingest.journal import Journal
 from client_app.data.ingest.lookup import stored
@@ -113,6 +113,7 @@ class HospitalIngest:
         told: Told,
         *,
         again: bool = False,
+        shrink: bool = False,
         refused: Callable[[int, str], None] = lambda *_: None,
     ) -> Filled:
         """Fill the store with a table's images; see ``TableIngest``.
@@ -123,14 +124,17 @@ class HospitalIngest:
             kind: what all of them are.
             told: called after each image.
             again: looks again at what was refused.
+            shrink: lets more than half of what is there leave, since the table does not name it.
             refused: called with the number of a row and the rule that keeps it out.
 
         Raises:
-            DataError: the table is not as it should be, or nobody of it may be used.
+            ConfigError: there are PNGs, and ``kind`` does not say enough of them.
+            DataError: the table is not as it should be, nobody of it may be used, or it is much shorter.
             RunError: another ingest is at work, the folder is not there, or the record cannot be asked.
             StorageError: the disk did not take it.
         """
         rows = rows_of(table)
+        check_pngs(folder, rows, kind)
         with self._opened() as (pseudonyms, journal, store):
             asked = datetime.now(UTC)
             with self._gate() as gate:
@@ -138,7 +142,7 @@ class HospitalIngest:
             before = self._stored()
             gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=pseudonyms)
-            filled = run.take(rows, decisions, told, again=again, refused=refused)
+            filled = run.take(rows, decisions, told, again=again, shrink=shrink, refused=refused)
             unmet = self._unmet(gate.opt_outs, "whom the table or the journal has")
             return self._filled(filled, before, gone, unmet)
 

@@ -65,7 +65,7 @@ class ImageKind:
                 f"spacing={self.spacing:g} mm is not between 0.0001 and 1000; give the mm from one pixel to "
                 "the next, e.g. 0.2"
             )
-        if self.modality in _PLACED and not self.body_part:
+        if self.placed and not self.body_part:
             raise ConfigError(
                 f"modality={self.modality} needs a body part, since from a head a face can be rendered"
             )
@@ -86,15 +86,25 @@ class ImageKind:
         return self.modality not in _PLACED | PROJECTIONS
 
     @property
+    def placed(self) -> bool:
+        """Whether its values have a unit and a place in the patient, of which a PNG says neither."""
+        return self.modality in _PLACED
+
+    @property
     def _head(self) -> bool:
         said = Dataset()
         said.Modality, said.BodyPartExamined = self.modality, self.body_part
         return bool(speaks_of_head(said))
 
 
+def is_png(path: Path) -> bool:
+    """Whether it is called a PNG."""
+    return path.name.lower().endswith(".png")
+
+
 def is_image(path: Path) -> bool:
     """Whether it is called a PNG or a NIfTI."""
-    return path.name.lower().endswith((".png", *_NIFTI))
+    return is_png(path) or path.name.lower().endswith(_NIFTI)
 
 
 def read_image(path: Path, kind: ImageKind) -> Volume:
@@ -113,7 +123,7 @@ def read_image(path: Path, kind: ImageKind) -> Volume:
         _look(scan.values.T, kind)
         values, spacing, directions = placed(scan)
     else:
-        if kind.modality in _PLACED:
+        if kind.placed:
             raise Refused(
                 "no-geometry", f"a PNG says neither place nor unit of a {kind.modality}; take DICOM"
             )

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from client_app.cli import commands
-from federation.errors import ConfigError
+from federation.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -77,6 +77,19 @@ def test_what_the_machine_did_not_read_is_told_and_taken_the_next_time(typed, tm
     said = typed(*arguments)
     assert "refused by not-an-image: 1" in said
     assert "not taken this time" not in said
+
+
+def test_a_store_is_not_emptied_by_a_word_that_is_missing(typed, tmp_path):
+    table = tmp_path / "images.csv"
+    arguments = "images", tmp_path, table, "--modality", "DX"
+    typed(*arguments, "--spacing", "0.2")
+    with pytest.raises(ConfigError, match="give --spacing MM"):
+        typed(*arguments)
+    table.write_text("file,patient,label\nDoe.png,MRN3,ill\n")
+    with pytest.raises(DataError, match=r"not name 2 of the 2 DX series .* by --shrink"):
+        typed(*arguments, "--spacing", "0.2")
+    said = typed(*arguments, "--spacing", "0.2", "--shrink")
+    assert "left the store, or replaced: 2 series" in said
 
 
 def test_what_the_images_are_has_to_be_said(typed, tmp_path):

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from client_app.data.fhir.consent import Decision
 from client_app.data.ingest.hospital import HospitalIngest
+from client_app.data.ingest.images import TableIngest
 from client_app.data.ingest.settings import IngestSettings
 from client_app.data.keys import Pseudonyms
 from client_app.data.opt_outs import OptOuts
@@ -29,6 +30,8 @@ from tests.conftest import KilledError
 
 XRAY = ImageKind("DX", "CHEST", spacing=0.2)
 CHEST = ImageKind("CT", "CHEST")
+SHORTENED = "a table that is cut short, by which a store is emptied"
+UNSAID = "an option that is left out, by which a store is emptied"
 OUT = "images of somebody who is on the hospital's list"
 TYPED_WRONG = "a typing error in the hospital's list, by which somebody who is meant stays in"
 PROGRAM = """
@@ -131,7 +134,7 @@ def test_again_with_the_same_table_nothing_changes(clinic, monkeypatch):
 
 def test_what_leaves_the_table_leaves_the_store_and_what_changes_is_changed(clinic):
     clinic.take()
-    assert clinic.take(*clinic.rows((0, 1), label=7)) == ({"P0": 7, "P1": 7}, {})
+    assert clinic.take(*clinic.rows((0, 1), label=7), shrink=True) == ({"P0": 7, "P1": 7}, {})
     clinic.draw("1.png", 50)
     before = {each.digest for each in open_store(clinic.folder / "store").series}
     clinic.take(*clinic.rows((0, 1), label=7))
@@ -140,12 +143,84 @@ def test_what_leaves_the_table_leaves_the_store_and_what_changes_is_changed(clin
     assert len(after) == 2
 
 
+class TestShrinking:
+    @pytest.mark.attack(SHORTENED, held_by="more than half leaves only where somebody has said so")
+    @pytest.mark.parametrize("named", [1, 5])
+    def test_where_more_than_half_is_not_named_nothing_leaves(self, clinic, named):
+        clinic.take()
+        before = open_store(clinic.folder / "store").version
+        with pytest.raises(DataError, match=rf"not name {12 - named} of the 12 DX series .* --shrink"):
+            clinic.take(*clinic.rows(range(named), label=7))
+        assert open_store(clinic.folder / "store").version == before
+        assert clinic.take(*clinic.rows(range(named), label=7), shrink=True)[0].keys() == {
+            f"P{number}" for number in range(named)
+        }
+
+    @pytest.mark.mutant(SHORTENED, how="nobody counts what would leave")
+    def test_without_counting_the_store_is_emptied(self, clinic, monkeypatch):
+        monkeypatch.setattr(TableIngest, "_check_leaving", lambda *_: None)
+        clinic.take()
+        assert clinic.take(*clinic.rows([0]))[0].keys() == {"P0"}
+
+    def test_half_may_leave(self, clinic):
+        clinic.take()
+        assert len(clinic.take(*clinic.rows(range(6)))[0]) == 6
+
+    def test_whoever_may_not_be_used_leaves_and_does_not_count(self, clinic):
+        clinic.take()
+        out = "".join(f"P{number}\n" for number in range(8))
+        (clinic.folder / "opt_outs.csv").write_text(f"patient\n{out}")
+        assert clinic.take()[0].keys() == {"P8", "P9", "P10", "P11"}
+        with pytest.raises(DataError, match="not name 3 of the 4"):
+            clinic.take(*clinic.rows([8]))
+        (clinic.folder / "opt_outs.csv").write_text(f"patient\n{out}P9\n")
+        with pytest.raises(DataError, match="not name 2 of the 3"):
+            clinic.take(*clinic.rows([8]))
+        assert clinic.found.keys() == {"P8", "P10", "P11"}, "consent is heeded whatever else is wrong"
+
+    def test_what_comes_from_elsewhere_does_not_count(self, clinic):
+        clinic.take(*clinic.rows(range(8)), kind=ImageKind("MG", "BREAST", spacing=0.1))
+        clinic.take(*clinic.rows((8, 9, 10)))
+        with pytest.raises(DataError, match="not name 2 of the 3 DX"):
+            clinic.take(*clinic.rows([8]))
+
+    @pytest.mark.attack(UNSAID, held_by="what PNGs need is asked for before anything is touched")
+    @pytest.mark.parametrize(
+        ("kind", "says"),
+        [(ImageKind("DX"), "give --spacing MM"), (CHEST, "neither place nor unit of a CT; take DICOM")],
+    )
+    @pytest.mark.parametrize("name", ["0.PNG", "link"])
+    def test_pngs_of_which_too_little_is_said_are_not_begun_with(self, clinic, kind, says, name):
+        clinic.take()
+        before = open_store(clinic.folder / "store").version
+        (clinic.images / "below/0.PNG").write_bytes((clinic.images / "0.png").read_bytes())
+        (clinic.images / "below/link").symlink_to(clinic.images / "0.png")
+        (clinic.folder / "opt_outs.csv").write_text("patient\nP3\n")
+        with pytest.raises(ConfigError, match=says):
+            clinic.take(f"below/{name},P0,0", kind=kind)
+        assert open_store(clinic.folder / "store").version == before
+
+    @pytest.mark.mutant(UNSAID, how="PNGs are looked at one by one, when what was there has left")
+    def test_without_asking_each_is_refused_and_leaves(self, clinic, monkeypatch):
+        monkeypatch.setattr("client_app.data.ingest.hospital.check_pngs", lambda *_: None)
+        clinic.take()
+        assert clinic.take(kind=ImageKind("DX")) == ({}, {"no-spacing": 12})
+
+    def test_what_is_no_png_needs_no_spacing(self, clinic):
+        volume = nibabel.Nifti1Image(
+            np.random.default_rng(0).integers(0, 99, (32, 32, 4)), np.eye(4), dtype=np.int16
+        )
+        nibabel.save(volume, clinic.images / "scan.nii.gz")
+        rows = ["scan.nii.gz,P1,0", "not there.png,P2,0", f"{'x' * 300}.png,P3,0"]
+        assert clinic.take(*rows, kind=ImageKind("DX")) == ({"P1": 0}, {"no-such-file": 2})
+
+
 def test_a_table_is_the_whole_of_its_modality_only(clinic):
     clinic.take(*clinic.rows((0, 1)))
     mammograms = ImageKind("MG", "BREAST", spacing=0.1)
     assert clinic.take(*clinic.rows((2, 3)), kind=mammograms)[0].keys() == {"P0", "P1", "P2", "P3"}
     # What was called by a wrong one is called by the right one.
-    assert clinic.take(*clinic.rows((0, 1)), kind=mammograms)[0].keys() == {"P0", "P1"}
+    assert clinic.take(*clinic.rows((0, 1)), kind=mammograms, shrink=True)[0].keys() == {"P0", "P1"}
     assert {each.modality for each in open_store(clinic.folder / "store").series} == {"MG"}
 
 
