@@ -1,23 +1,17 @@
 """``wardround-site ingest``: from the hospital's archive and record into the site store."""
 
 import sys
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from client_app.commands.ingest_settings import ingest_settings
+from client_app.commands.ingest_told import consent_told, many, progress, refused_rows, tell, waiting
 from client_app.commands.pseudonym import pseudonym
 from client_app.commands.site_option import site_option
 from federation.command_line import print_table
 from federation.files import write_whole
-
-if TYPE_CHECKING:
-    from client_app.data.ingest.run import Filled, Taken, Told
-    from client_app.data.opt_outs import Unmet
-    from client_app.data.patience import Wait
 
 
 @click.group()
@@ -39,7 +33,7 @@ def check(file: Path) -> None:
     from client_app.books.findings import findings_table, sound  # noqa: PLC0415
     from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    findings = HospitalIngest(ingest_settings(file), _waiting).check()
+    findings = HospitalIngest(ingest_settings(file), waiting).check()
     print_table(findings_table(findings))
     if not sound(findings):
         sys.exit(1)
@@ -87,13 +81,13 @@ def pacs(
     from client_app.data.ingest.named import query, wanted  # noqa: PLC0415
 
     named = wanted(accessions, studies, query(modality, since, until, description))
-    ingest = HospitalIngest(ingest_settings(file), _waiting)
-    filled = ingest.pacs(_progress("studies"), named=named, again=again)
+    ingest = HospitalIngest(ingest_settings(file), waiting)
+    filled = ingest.pacs(progress("studies"), named=named, again=again)
     if filled.outside:
-        click.echo(f"not in the cohort: {filled.outside} studies")
+        click.echo(f"not in the cohort: {many(filled.outside, 'study', 'studies')}")
     if filled.missing:
         click.echo(f"not in the archive: {filled.missing} of those that were wanted")
-    _tell(filled)
+    tell(filled, "study", "studies")
 
 
 @ingest.command()
@@ -140,16 +134,12 @@ def images(
 
     settings = ingest_settings(file)
     kind = ImageKind(modality, body_part, spacing, without_text, settings.deidentify)
-    filled = HospitalIngest(settings, _waiting).images(
-        folder,
-        table,
-        kind,
-        _progress("images"),
-        again=again,
-        shrink=shrink,
-        refused=lambda row, rule: click.echo(f"row {row}: {rule}", err=True),
-    )
-    _tell(filled)
+    hospital = HospitalIngest(settings, waiting)
+    with refused_rows() as refused:
+        filled = hospital.images(
+            folder, table, kind, progress("images"), again=again, shrink=shrink, refused=refused
+        )
+    tell(filled, "image", "images")
 
 
 @ingest.command()
@@ -158,10 +148,7 @@ def consent(file: Path) -> None:
     """Ask again whose data may be used, and take out of the store whoever's may not."""
     from client_app.data.ingest.hospital import HospitalIngest  # noqa: PLC0415
 
-    asked = HospitalIngest(ingest_settings(file), _waiting).consent()
-    _tell_gone(asked.gone)
-    click.echo(f"{sum(asked.gone.values())} patients taken out")
-    _tell_unmet(asked.unmet)
+    consent_told(HospitalIngest(ingest_settings(file), waiting).consent())
 
 
 @ingest.command()
@@ -187,48 +174,4 @@ def card(file: Path, to: Path | None, beside: Path | None) -> None:
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
-        sys.exit(1)
-
-
-def _progress(what: str) -> "Told":
-    """In a terminal a line that changes; elsewhere a line for each twentieth."""
-    in_terminal = sys.stderr.isatty()
-
-    def told(taken: "Taken") -> None:
-        is_last = taken.seen == taken.of
-        if in_terminal:
-            click.echo(f"\r{taken.seen} of {taken.of} {what}", nl=is_last, err=True)
-        elif is_last or taken.seen * 20 // taken.of > (taken.seen - 1) * 20 // taken.of:
-            click.echo(f"{taken.seen} of {taken.of} {what}", err=True)
-
-    return told
-
-
-def _waiting(wait: "Wait") -> None:
-    """A line of its own, over the one that changes."""
-    click.echo(f"\r{wait}" if sys.stderr.isatty() else str(wait), err=True)
-
-
-def _tell_gone(gone: Mapping[str, int]) -> None:
-    for rule, count in sorted(gone.items()):
-        click.echo(f"{count} patients taken out by {rule}")
-
-
-def _tell_unmet(unmet: "Unmet") -> None:
-    for each in unmet.findings():
-        if each.remedy:
-            click.echo(f"{each.found}; {each.remedy}")
-
-
-def _tell(filled: "Filled") -> None:
-    _tell_gone(filled.gone)
-    _tell_unmet(filled.unmet)
-    for rule, count in sorted(filled.refused.items()):
-        click.echo(f"refused by {rule}: {count}")
-    if filled.left:
-        click.echo(f"left the store, or replaced: {filled.left} series")
-    click.echo(f"store version {filled.version}")
-    for reason, count in sorted(filled.broken.items()):
-        click.echo(f"not taken this time: {count}, by {reason}; run again", err=True)
-    if filled.broken:
         sys.exit(1)

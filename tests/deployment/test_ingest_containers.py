@@ -292,7 +292,7 @@ def test_an_archive_that_speaks_dimse_is_reached_by_c_get(hospital, filled):
 def test_whoever_opts_out_leaves_the_store_by_the_daily_command(hospital, filled):
     with (hospital.folder / "ingest/opt_outs.csv").open("a") as listed:
         listed.write(f"{hospital.allowed[0].patient.id}\n")
-    assert "1 patients taken out by opted-out" in hospital.typed("ingest", "consent")
+    assert "; taken out: 1 by opted-out" in hospital.typed("ingest", "consent")
     series, *_ = hospital.inside("custodian", READ).split()
     gone = [study for study in hospital.allowed if study.patient == hospital.allowed[0].patient]
     assert int(series) == len(hospital.allowed) - len(gone)

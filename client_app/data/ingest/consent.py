@@ -20,10 +20,12 @@ class Asked:
     """What came of asking again.
 
     Attributes:
-        gone: how many patients were taken out, by rule.
+        patients: how many were asked about: all of whom anything was ever asked for.
+        gone: how many of them were taken out, by rule.
         unmet: the entries of the list of opt-outs that are nobody's who was looked at.
     """
 
+    patients: int
     gone: Counter[str]
     unmet: Unmet
 

@@ -1,6 +1,5 @@
 """A hospital's ingest, wired from its ``site.yaml``."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,11 +15,12 @@ from client_app.data.fhir.gate import ConsentGate, Gate, ListGate
 from client_app.data.fhir.quality import quality
 from client_app.data.fhir.settings import FhirSettings
 from client_app.data.ingest.consent import Asked, heed
+from client_app.data.ingest.held import Held
 from client_app.data.ingest.images import TableIngest, check_pngs
 from client_app.data.ingest.incoming import Incoming
 from client_app.data.ingest.journal import Journal
 from client_app.data.ingest.lookup import stored
-from client_app.data.ingest.run import CohortIngest, Filled, Told
+from client_app.data.ingest.run import COHORT, CohortIngest, Filled, Told
 from client_app.data.ingest.settings import IngestSettings, not_given
 from client_app.data.ingest.table import rows_of
 from client_app.data.keys import Pseudonyms
@@ -32,7 +32,7 @@ from client_app.data.patience import Waits, in_silence
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError, RunError, WardroundError
 from federation.files import locked
-from federation.site_store import open_store
+from federation.site_store import StoredSeries, open_store
 
 
 class HospitalIngest:
@@ -83,9 +83,10 @@ class HospitalIngest:
             asked = datetime.now(UTC)
             with self._record() as (client, gate):
                 decisions = gate.check(journal.patients())
-                cases = self._selection(client, gate, pseudonyms).cases
+                selection = self._selection(client, gate, pseudonyms)
+            cases = selection.cases
             decisions |= {case.patient: Decision(True, "not-denied") for case in cases}
-            before = self._stored()
+            before = self._series()
             gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             if not cases:
                 raise DataError(
@@ -103,7 +104,8 @@ class HospitalIngest:
                 )
                 filled = run.take(cases, told, named=named, again=again)
             unmet = self._unmet(gate.opt_outs, "whom the record has for the cohort, whom the journal has")
-            return self._filled(filled, before, gone, unmet)
+            held = Held.of(journal.series(COHORT), before, self._series())
+            return replace(filled, gone=gone, out=selection.tally.out, held=held, unmet=unmet)
 
     def images(
         self,
@@ -139,12 +141,13 @@ class HospitalIngest:
             asked = datetime.now(UTC)
             with self._gate() as gate:
                 decisions = gate.check({*journal.patients(), *(row.patient for row in rows)})
-            before = self._stored()
+            before = self._series()
             gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
             run = TableIngest(folder, kind, journal=journal, store=store, pseudonyms=pseudonyms)
             filled = run.take(rows, decisions, told, again=again, shrink=shrink, refused=refused)
             unmet = self._unmet(gate.opt_outs, "whom the table or the journal has")
-            return self._filled(filled, before, gone, unmet)
+            held = Held.of(journal.series(run.origin), before, self._series())
+            return replace(filled, gone=gone, held=held, unmet=unmet)
 
     def consent(self) -> Asked:
         """Take out whoever may not be used any more.
@@ -160,7 +163,7 @@ class HospitalIngest:
             asked = datetime.now(UTC)
             decisions = gate.check(journal.patients())
             gone = heed(decisions, asked, journal=journal, store=store, pseudonyms=pseudonyms)
-            return Asked(gone, self._unmet(gate.opt_outs, "whom the journal has"))
+            return Asked(len(decisions), gone, self._unmet(gate.opt_outs, "whom the journal has"))
 
     def _unmet(self, opt_outs: OptOuts, among: str) -> Unmet:
         """The entries of the list that are nobody's ``among`` whom was looked, nor of the store."""
@@ -168,14 +171,9 @@ class HospitalIngest:
             return Unmet()
         return opt_outs.unmet(f"{among}, or who is or was in the store", stored(self._settings))
 
-    def _stored(self) -> frozenset[tuple[str, str]]:
-        return frozenset((each.series, each.digest) for each in open_store(self._settings.store).series)
-
-    def _filled(
-        self, filled: Filled, before: frozenset[tuple[str, str]], gone: Counter[str], unmet: Unmet
-    ) -> Filled:
-        """With what is not in the store any more."""
-        return replace(filled, gone=gone, left=len(before - self._stored()), unmet=unmet)
+    def _series(self) -> tuple[StoredSeries, ...]:
+        """Those that are in the store at this moment."""
+        return open_store(self._settings.store).series
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Pseudonyms, Journal, StoreWriter]]:

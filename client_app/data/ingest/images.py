@@ -59,6 +59,9 @@ class TableIngest:
         journal: of the ingest.
         store: where images go.
         pseudonyms: of the site.
+
+    Attributes:
+        origin: of its images, in the journal.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class TableIngest:
     ) -> None:
         if not folder.is_dir():
             raise RunError(f"{folder} is no folder; mount it, or give another")
-        self._folder, self._kind, self._origin = folder.resolve(), kind, f"table/{kind.modality}"
+        self._folder, self._kind, self.origin = folder.resolve(), kind, f"table/{kind.modality}"
         self._journal, self._store, self._pseudonyms = journal, store, pseudonyms
         self._shelf = Shelf(journal, store, pseudonyms)
 
@@ -107,7 +110,7 @@ class TableIngest:
         keys = self._keys(allowed)
         if not shrink:
             self._check_leaving(keys)
-        self._shelf.keep_only(self._origin, keys)
+        self._shelf.keep_only(self.origin, keys)
         images = []
         for row in allowed:
             if image := self._found(row, decisions[row.patient]):
@@ -136,13 +139,13 @@ class TableIngest:
             broken.update(outcome.failed.keys())
             taken, seen = taken + len(outcome.series), seen + 1
             told(Taken(seen, len(rows), taken))
-        kept_out = self._journal.refused(self._origin) + out  # which drops zeros
+        kept_out = self._journal.refused(self.origin) + out  # which drops zeros
         return Filled(self._store.seal(), kept_out, broken=broken)
 
     def _check_leaving(self, keys: frozenset[str]) -> None:
         """Whoever may not be used any more is out already, and does not count."""
         live = {each.series for each in open_store(self._store.folder).series}
-        held = {key: len(live.intersection(series)) for key, series in self._journal.series(self._origin)}
+        held = {key: len(live.intersection(series)) for key, series in self._journal.series(self.origin)}
         there, leaving = sum(held.values()), sum(held[key] for key in held.keys() - keys)
         if leaving * 2 > there:
             raise DataError(
@@ -167,7 +170,7 @@ class TableIngest:
         said = [content, row.patient, dict(row.features), kind.modality, kind.body_part, kind.spacing]
         said.append(kind.options.model_dump(mode="json"))
         wanted = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        return _Image(row, path, Entry(self._key(path), self._origin, row.patient, wanted), decision.rule)
+        return _Image(row, path, Entry(self._key(path), self.origin, row.patient, wanted), decision.rule)
 
     def _path(self, row: Row) -> Path:
         return _path(self._folder, row)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from client_app.data.deidentify.options import Options
 from client_app.data.fhir.gate import chunks
 from client_app.data.fhir.judge import Case
+from client_app.data.ingest.held import Held
 from client_app.data.ingest.incoming import Incoming
 from client_app.data.ingest.journal import Entry, Journal
 from client_app.data.ingest.shelf import Shelf
@@ -19,6 +20,9 @@ from client_app.data.pacs.source import Source, StudyRef, Wanted
 from client_app.data.refusal import Refused
 from client_app.data.store.writer import StoreWriter
 from federation.errors import RunError
+
+COHORT = "cohort"
+"""What names a study, in the journal."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Filled:
         broken: how many were not taken this time, by what went wrong: the archive did not give them whole, or
             this machine did not read them; the next ingest tries again.
         gone: how many patients were taken out since they may not be used any more, by rule.
-        left: how many series of before are not there any more, or with another image.
+        out: how many patients the record keeps out of the cohort, by rule.
+        held: what is in the store now, beside before.
         unmet: the entries of the list of opt-outs that are nobody's who was looked at.
     """
 
@@ -61,7 +66,8 @@ class Filled:
     missing: int = 0
     broken: Mapping[str, int] = field(default_factory=Counter)
     gone: Mapping[str, int] = field(default_factory=Counter)
-    left: int = 0
+    out: Mapping[str, int] = field(default_factory=Counter)
+    held: Held = field(default_factory=Held)
     unmet: Unmet = field(default_factory=Unmet)
 
 
@@ -120,7 +126,7 @@ class CohortIngest:
         refs: dict[str, StudyRef] | None = None
         outside = missing = 0
         if named is None:
-            self._shelf.keep_only("cohort", wanted)
+            self._shelf.keep_only(COHORT, wanted)
         else:
             refs = self._found(named)
             cases = [case for case in cases if case.study_uid in refs]
@@ -136,7 +142,7 @@ class CohortIngest:
                     missing += 1
                 seen += 1
                 told(Taken(seen, len(cases), taken))
-        return Filled(self._store.seal(), self._journal.refused("cohort"), outside, missing, broken)
+        return Filled(self._store.seal(), self._journal.refused(COHORT), outside, missing, broken)
 
     def _found_of(self, cases: Sequence[Case]) -> dict[str, StudyRef]:
         return self._found(Wanted(studies=tuple(case.study_uid for case in cases))) if cases else {}
@@ -178,4 +184,4 @@ class CohortIngest:
         options = self._options.model_dump(mode="json")
         wanted = json.dumps([said, options, ref.instances], sort_keys=True)
         key = self._pseudonyms.uid(case.study_uid)
-        return Entry(key, "cohort", case.patient, sha256(wanted.encode()).hexdigest())
+        return Entry(key, COHORT, case.patient, sha256(wanted.encode()).hexdigest())

@@ -36,14 +36,15 @@ def typed(tmp_path, write_hospital):
 def test_images_of_a_folder_are_taken_and_told_without_their_names(typed, tmp_path):
     said = typed("images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2")
     assert "3 of 3 images" in said
+    assert "in the store: 2 images of 2 patients, 2 new\n" in said
     assert "row 4: not-an-image" in said
-    assert "refused by not-an-image: 1" in said
+    assert "refused by not-an-image: 1; save it anew" in said
     assert "store version" in said
     assert not any(name in said for name in ("Smith", "Jones", "Doe", "MRN"))
-    assert typed("consent") == "0 patients taken out\n"
+    assert typed("consent") == "asked for 3 patients; taken out: 0\n"
     (tmp_path / "images.csv").write_text("file,patient,label\nJones.png,MRN2,well\n")
     said = typed("images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2")
-    assert "left the store, or replaced: 1 series" in said
+    assert "left the store, or replaced: 1 series\nin the store: 1 image of 1 patient, 0 new\n" in said
     card = tmp_path / "card.json"
     assert "version" in typed("card", "--to", card)
     assert "shift" in typed("card", "--beside", card)
@@ -56,7 +57,7 @@ def test_entries_of_the_list_that_match_nobody_are_told_without_their_numbers(ty
     assert told.format("whom the table or the journal has,") in said
     (tmp_path / "opt_outs.csv").write_text("patient\nmrn 2\nMRN-1\n")
     said += typed("consent")
-    assert "1 patients taken out by opted-out" in said
+    assert "asked for 2 patients; taken out: 1 by opted-out\n" in said
     assert told.format("whom the journal has,") in said
     (tmp_path / "opt_outs.csv").write_text("patient\nmrn 2\n")
     said += (quiet := typed("consent"))
@@ -90,6 +91,21 @@ def test_a_store_is_not_emptied_by_a_word_that_is_missing(typed, tmp_path):
         typed(*arguments, "--spacing", "0.2")
     said = typed(*arguments, "--spacing", "0.2", "--shrink")
     assert "left the store, or replaced: 2 series" in said
+
+
+def test_of_many_rows_that_are_refused_the_first_are_told_and_how_many_more(typed, tmp_path):
+    for number in range(29):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    rows = [f"{number}.png,MRN{number}" for number in range(29)]
+    (tmp_path / "images.csv").write_text("\n".join(["file,patient", *rows, "none.png,MRN30"]))
+    said = typed("images", tmp_path, tmp_path / "images.csv", "--modality", "DX", "--spacing", "0.2")
+    assert [line for line in said.splitlines() if line.startswith(("row", "and"))] == [
+        "row 31: no-such-file",
+        *(f"row {number}: not-an-image" for number in range(2, 12)),
+        "and 19 more: not-an-image",
+    ]
+    assert "refused by no-such-file: 1; see whether FOLDER" in said
+    assert "in the store: 0 images of 0 patients, 0 new\n" in said
 
 
 def test_what_the_images_are_has_to_be_said(typed, tmp_path):

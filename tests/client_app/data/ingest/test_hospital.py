@@ -7,11 +7,13 @@ from shutil import copy
 
 import pytest
 from fhir_server import running_fhir_server
-from ingest_hospital import malignant, pseudonyms, pulled
+from ingest_hospital import given, malignant, pseudonyms, pulled
 from omegaconf import OmegaConf
 from orthanc import WAYS
 
+from client_app.data.ingest.held import Held
 from client_app.data.ingest.hospital import HospitalIngest
+from client_app.data.pacs.source import Wanted
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError, RunError
 from federation.files import locked
@@ -57,6 +59,25 @@ def test_who_agreed_is_in_with_what_is_known_and_nobody_else(hospital, tmp_path)
     assert found == expected
     assert len(found) == 140
     assert not refused
+
+
+def test_what_is_in_the_store_and_who_is_out_is_counted(hospital, tmp_path):
+    settings = hospital.settings(tmp_path)
+    ingest, studies = HospitalIngest(settings), hospital.allowed
+    some = Wanted(studies=tuple(study.uid for study in studies[:5]))
+    filled = ingest.pacs(lambda _: None, named=some)
+    whose = len({study.patient for study in studies[:5]})
+    assert filled.held == Held(entries=5, patients=whose, new=5)
+    everybody = len({study.patient for study in studies})
+    filled = ingest.pacs(lambda _: None)
+    assert filled.held == Held(entries=140, patients=everybody, new=135)
+    denied = {study.patient for study in hospital.pacs.studies if given(study) in ("deny", "nested-deny")}
+    assert filled.out["denied"] == len(denied)
+    with StoreWriter(settings.store) as store:
+        store.withdraw(pseudonyms(settings).patient(studies[0].patient.id), "opted-out")
+    gone = sum(study.patient == studies[0].patient for study in studies)
+    held = ingest.pacs(lambda _: None).held
+    assert held == Held(entries=140 - gone, patients=everybody - 1)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -165,7 +186,9 @@ def test_whoever_takes_their_consent_back_leaves_the_store_for_good(hospital, tm
     listed.write_text(f"patient\n{gone.id}\n")
     strict = hospital.settings(tmp_path, consent={"opt_outs": listed})
     asked = standing(settings.store).asked
-    assert HospitalIngest(strict).consent().gone == {"opted-out": 1}
+    said = HospitalIngest(strict).consent()
+    assert said.gone == {"opted-out": 1}
+    assert said.patients == len({study.patient for study in hospital.allowed})
     assert standing(settings.store).asked > asked
     after = open_store(settings.store)
     whose = pseudonyms(settings).patient(gone.id)
