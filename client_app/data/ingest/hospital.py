@@ -31,7 +31,7 @@ from client_app.data.pacs.source import Wanted
 from client_app.data.patience import Waits, in_silence
 from client_app.data.store.writer import StoreWriter
 from federation.errors import DataError, RunError, WardroundError
-from federation.files import locked
+from federation.files import locked, make_folder
 from federation.site_store import StoredSeries, open_store
 
 
@@ -180,6 +180,7 @@ class HospitalIngest:
         """What an ingest works with, and for it alone."""
         folder = self._settings.folder
         try:
+            make_folder(folder, 0o700)  # before the lock, which would make it as any other
             with (
                 locked(folder / "lock", wait=False),
                 Journal(folder) as journal,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -119,6 +120,11 @@ def test_every_image_that_is_named_is_in_with_what_is_known(clinic):
     assert not refused
     series = open_store(clinic.folder / "store").series[0]
     assert (series.modality, series.spacing, series.shape) == ("DX", (1, 0.2, 0.2), (1, 32, 32))
+
+
+def test_the_ingests_own_folder_is_for_nobody_else(clinic):
+    clinic.take()
+    assert stat.S_IMODE((clinic.folder / "ingest").stat().st_mode) == 0o700
 
 
 def test_again_with_the_same_table_nothing_changes(clinic, monkeypatch):

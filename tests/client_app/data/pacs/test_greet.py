@@ -53,7 +53,7 @@ def test_nobody_there_is_told_after_one_try(settings_at):
     told = []
     with (
         archive(settings_at(*free_ports(1)), waits=told.append) as source,
-        pytest.raises(RunError, match=r"the archive of ingest\.pacs cannot be asked (?!.* times).*; see to it"),
+        pytest.raises(RunError, match=r"ingest\.pacs cannot be asked (?!.* times).*; see to it"),
     ):
         source.greet()
     assert not told
