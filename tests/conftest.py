@@ -72,6 +72,11 @@ def pytest_xdist_make_scheduler(config, log):
     return ByStand(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+def pytest_collection_modifyitems(items):
+    """Deployment last: its federations stand until the session ends, and take most of a core from others."""
+    items.sort(key=lambda item: "deployment" in item.path.parts)
+
+
 def pytest_itemcollected(item):
     for name, detail in ((ATTACK, "held_by"), (MUTANT, "how")):
         for mark in item.iter_markers(name):
