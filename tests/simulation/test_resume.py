@@ -121,6 +121,7 @@ def test_latest_leads_to_a_run_from_its_start(start):
     assert (folder.parent / "latest").resolve() == folder
 
 
+@pytest.mark.deployment  # for its time
 def test_a_run_goes_on_only_with_its_own_settings(simulate, capsys):
     folder = simulate(*SETTINGS).folder
     assert main([f"resume={quoted(folder)}", "rounds=9"]) == 1

@@ -118,6 +118,7 @@ def test_each_model_is_measured_and_the_initial_one_too(nodules):
         assert line["pooled"]["images"] == sum(site["images"] for site in line["sites"].values())
 
 
+@pytest.mark.deployment  # for its time
 def test_latest_leads_to_the_newest_run_but_only_in_runs(nodules, simulate):
     assert not (nodules.folder.parent / "latest").exists()
     first = simulate("rounds=1", name="first")
@@ -134,6 +135,7 @@ def test_two_runs_with_one_seed_give_the_same_models_bit_by_bit_and_another_seed
     assert all(other.models[name] != content for name, content in nodules.models.items())
 
 
+@pytest.mark.deployment  # for its time
 def test_without_a_seed_the_noise_differs_and_the_record_has_the_same_format(real, simulate):
     again, seeded = simulate(), simulate("seed=5", name="seeded")
     assert all(again.models[name] != content for name, content in real.models.items())

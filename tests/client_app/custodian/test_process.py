@@ -207,6 +207,7 @@ class TestProcess:
 
 
 class TestCollectedLog:
+    @pytest.mark.deployment  # for its time
     @pytest.mark.attack(NAMED, held_by="types and places of exceptions, and messages of our own alone")
     def test_it_is_json_and_names_no_patient(self, monkeypatch, tmp_path, write_hospital, make_study, train):
         monkeypatch.setenv("WARDROUND_LOG", "json")

@@ -62,6 +62,7 @@ def too_much(gate, wishes):
     return epsilon_of(spend_all(gate, wishes), gate.delta) - gate.epsilon
 
 
+@pytest.mark.deployment  # for its time
 @settings(max_examples=40, deadline=None)
 @given(st.lists(SPENDS, min_size=1, max_size=8))
 def test_what_goes_through_never_costs_more_than_the_budget(wishes):

@@ -97,6 +97,7 @@ def test_what_is_spoilt_below_is_a_case_as_it_is():
     assert case.features == {"malignancy": "malignant", "diameter_mm": 7.0, "area_mm2": 40.0}
 
 
+@pytest.mark.deployment  # for its time
 @given(spoilt())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_server_that_sends_anything_is_an_error_of_ours_or_none(resource):

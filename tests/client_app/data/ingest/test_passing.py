@@ -206,12 +206,14 @@ def at_most(monkeypatch, number):
         monkeypatch.setattr(module, "MOST_FAULTS", number)
 
 
+@pytest.mark.deployment  # for its time
 @pytest.mark.attack(HOSTILE, held_by="one try a series and run, and an end to them in a study")
 def test_a_study_of_many_such_series_is_left_for_the_next_time(tmp_path, decoder, monkeypatch):
     at_most(monkeypatch, 2)
     assert tries_in_a_study_of_five_series(tmp_path, decoder) == 2
 
 
+@pytest.mark.deployment  # for its time
 @pytest.mark.mutant(HOSTILE, how="each series of a study is tried, however many have failed")
 def test_without_an_end_each_of_its_series_is_tried(tmp_path, decoder, monkeypatch):
     at_most(monkeypatch, math.inf)

@@ -39,6 +39,7 @@ def study():
     return studies(1, slices=3)[0]
 
 
+@pytest.mark.deployment  # for its time
 @pytest.mark.parametrize("settings_at", [dicomweb_at, dimse_at])
 def test_whoever_waits_reads_for_whom_why_how_long_and_how_often_still(settings_at, study, tmp_path):
     told = []
@@ -94,6 +95,7 @@ def test_a_session_that_asks_again_itself_multiplies_them(study, tmp_path, monke
     assert gone_in_the_midst(study, tmp_path / "in") == (4, 1)
 
 
+@pytest.mark.deployment  # for its time
 def test_a_busy_archive_is_waited_for_as_it_says_also_after_some_has_come(study, tmp_path):
     told = []
 
