@@ -6,9 +6,8 @@ from contextlib import contextmanager
 
 from federation.errors import DataError
 
-MOST_FAULTS = (
-    10  # series of a study, before the rest is left for the next time: a minute each, if decoders hang
-)
+# Series of a study, before the rest is left for the next time: a minute each, if decoders hang.
+MOST_FAULTS = 10
 
 
 class Refused(DataError):  # noqa: N818 - it says what became of the file

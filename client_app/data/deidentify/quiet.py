@@ -40,6 +40,5 @@ def quiet(rule: str, what: str) -> Iterator[None]:
         config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
     if failed:
         said = f"{what} cannot be read or written ({failed}); see to the file at its source"
-        raise Refused(
-            rule, said, passing=passing
-        ) from None  # a traceback would repeat the first error's words
+        # Without the first error, whose words a traceback would repeat.
+        raise Refused(rule, said, passing=passing) from None

@@ -133,6 +133,7 @@ class TableIngest:
                 features=image.row.features,
                 why=("table", image.why),
                 refused={},
+                failed={},
             )
             for rule in (*outcome.refused, *outcome.failed):
                 refused(image.row.number, rule)

@@ -6,7 +6,6 @@ after the last. So what was begun is done anew, and nothing is in the store that
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from types import MappingProxyType
 
 from client_app.data.ingest.journal import Entry, Journal, Outcome
 from client_app.data.keys import Pseudonyms
@@ -57,7 +56,7 @@ class Shelf:
         features: Mapping[str, Fact],
         why: tuple[str, ...],
         refused: Mapping[str, int],
-        failed: Mapping[str, int] = MappingProxyType({}),
+        failed: Mapping[str, int],
     ) -> Outcome:
         """Have just these series of an entry in the store, as far as they may be there.
 

@@ -39,7 +39,12 @@ class Hospital:
                 return None
             made = {name: partial(volume, int(name[-1])) for name in names}
             return shelf.put(
-                entry, made, features={"label": label}, why=(), refused=Counter(dict.fromkeys(refused, 1))
+                entry,
+                made,
+                features={"label": label},
+                why=(),
+                refused=Counter(dict.fromkeys(refused, 1)),
+                failed={},
             )
 
     @property
@@ -116,7 +121,7 @@ def test_nobody_takes_what_is_another_studys(hospital):
     with Journal(hospital.folder / "ingest") as journal, StoreWriter(hospital.folder / "store") as store:
         other = Entry("2.25.8", "table", "P2", "x")
         outcome = Shelf(journal, store, KEYS).put(
-            other, {A: lambda: volume(7)}, features={}, why=(), refused={}
+            other, {A: lambda: volume(7)}, features={}, why=(), refused={}, failed={}
         )
     assert outcome.refused == {"two-patients": 1}
     assert hospital.found == of("benign", A)
